@@ -1,0 +1,177 @@
+"""The tables that a run leaves behind: their columns, types and units (design, section 5).
+
+Every table is an Arrow schema whose fields carry their unit and meaning as metadata, so that the Parquet
+files explain themselves. Key columns come first. Power and energy are positive when fed into the grid;
+prices are positive when the buyer pays.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+__all__ = ["STAGES", "TABLES", "Stage", "keys", "unit"]
+
+
+class Stage(StrEnum):
+    """The points inside a period at which the grid is evaluated."""
+
+    FORECAST = "forecast"
+    P2P = "p2p"
+    DELIVERY = "delivery"
+
+
+STAGES = tuple(Stage)
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+
+
+def _key(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
+    return pa.field(name, kind, nullable=False, metadata={"key": "1", "meaning": meaning})
+
+
+def _value(name: str, unit: str, meaning: str, kind: pa.DataType | None = None) -> pa.Field:
+    return pa.field(name, kind or pa.float64(), metadata={"unit": unit, "meaning": meaning})
+
+
+_PERIOD = _key("period", pa.int32(), "number of the market period, from 0")
+_STAGE = _key("stage", _NAME, "forecast, p2p or delivery")
+
+
+def _branch(name: str) -> pa.Schema:
+    return pa.schema(
+        [
+            _PERIOD,
+            _STAGE,
+            _key(name, pa.int64(), f"index of the {name} in network.json"),
+            _value("p_from_mw", "MW", "active power that enters at the from (high-voltage) side"),
+            _value("q_from_mvar", "Mvar", "reactive power that enters at the from (high-voltage) side"),
+            _value("i_ka", "kA", "largest current of both ends, at the voltage of that end"),
+            _value("loading_percent", "%", "current as a share of the rating"),
+            _value("pl_mw", "MW", "active losses"),
+        ]
+    )
+
+
+TABLES: dict[str, pa.Schema] = {
+    "period": pa.schema(
+        [
+            _PERIOD,
+            _STAGE,
+            _value("converged", "", "whether the power flow has a solution", pa.bool_()),
+            _value("reason", "", "why it has none", pa.string()),
+            _value("slack_p_mw", "MW", "power drawn from the external grid"),
+            _value("losses_mw", "MW", "losses of lines and transformers"),
+            _value("n_congested_lines", "", "lines and transformers above their limit", pa.int32()),
+            _value("overflow_sum_mw", "MW", "flow above the limit, summed over congested lines"),
+            _value("overflow_weighted_mean", "%", "overflow of congested lines, weighted by capacity"),
+            _value("n_voltage_violations", "", "buses outside their voltage band", pa.int32()),
+            _value("min_vm_pu", "pu", "lowest voltage"),
+            _value("max_vm_pu", "pu", "highest voltage"),
+            _value("max_loading_percent", "%", "highest loading of a line or transformer"),
+            _value("p2p_volume_mwh", "MWh", "energy traded between peers (rows of stage p2p)"),
+            _value("p2p_price_eur_per_mwh", "EUR/MWh", "volume-weighted mean trade price (stage p2p)"),
+            _value("social_welfare_eur", "EUR", "welfare of the market clearing (stage p2p)"),
+            _value("market_status", "", "status of the clearing (stage p2p)", pa.string()),
+            _value("iterations", "", "rounds until the market cleared (stage p2p)", pa.int32()),
+            _value("messages", "", "messages sent since the stage before", pa.int64()),
+        ]
+    ),
+    "bus": pa.schema(
+        [
+            _PERIOD,
+            _STAGE,
+            _key("bus", pa.int64(), "index of the bus in network.json"),
+            _value("vm_pu", "pu", "voltage magnitude"),
+            _value("va_degree", "degree", "voltage angle"),
+            _value("p_mw", "MW", "net injection of the units at the bus"),
+            _value("q_mvar", "Mvar", "net reactive injection of the units at the bus"),
+        ]
+    ),
+    "line": _branch("line"),
+    "trafo": _branch("trafo"),
+    "bid": pa.schema(
+        [
+            _PERIOD,
+            _key("market", _NAME, "which market"),
+            _key("agent", _NAME, "who bids"),
+            _key("step", pa.int32(), "number of the step of this agent's bid"),
+            _value("p_min_mw", "MW", "lower bound, negative when buying"),
+            _value("p_max_mw", "MW", "upper bound, positive when selling"),
+            _value("cost_a_eur_per_mw2h", "EUR/MW2h", "quadratic cost coefficient, 0 for a price step"),
+            _value("cost_b_eur_per_mwh", "EUR/MWh", "linear cost coefficient; the price of a price step"),
+        ]
+    ),
+    "trade": pa.schema(
+        [
+            _PERIOD,
+            _key("product", _NAME, "energy"),
+            _key("seller", _NAME, "who sells"),
+            _key("buyer", _NAME, "who buys"),
+            _value("p_mw", "MW", "traded power, positive"),
+            _value("price_eur_per_mwh", "EUR/MWh", "price that the buyer pays the seller"),
+            _value("fee_eur_per_mwh", "EUR/MWh", "network fee that the buyer pays the DSO"),
+            _value("round", "", "negotiation round in which it was closed", pa.int32()),
+        ]
+    ),
+    "message": pa.schema(
+        [
+            _value("time_s", "s", "when it was sent", pa.int64()),
+            _PERIOD,
+            _key("kind", _NAME, "message type"),
+            _key("sender", _NAME, "who sent it; at round fidelity a group"),
+            _key("receiver", _NAME, "who it was for; at round fidelity a group"),
+            _value("delivered_s", "s", "when it arrived; null when lost", pa.int64()),
+            _value("n", "", "how many messages this row counts", pa.int64()),
+        ]
+    ),
+    "settlement": pa.schema(
+        [
+            _PERIOD,
+            _key("payer", _NAME, "whose account is debited"),
+            _key("payee", _NAME, "whose account is credited"),
+            _key("reason", _NAME, "p2p, supply, feed_in, imbalance, network_fee, losses"),
+            _value("amount_eur", "EUR", "amount, never negative"),
+        ]
+    ),
+    "agent": pa.schema(
+        [
+            _PERIOD,
+            _key("agent", _NAME, "which peer"),
+            _value("p_forecast_mw", "MW", "net power expected before trading"),
+            _value("p_p2p_mw", "MW", "net power scheduled after trading"),
+            _value("p_mw", "MW", "net power delivered"),
+            _value("q_mvar", "Mvar", "net reactive power delivered"),
+            _value("p_traded_mw", "MW", "net power sold to other peers"),
+            _value("soc_mwh", "MWh", "energy in the battery at the end of the period"),
+            _value("utility_eur", "EUR", "value of the consumption that trading added"),
+            _value("payment_eur", "EUR", "what the peer paid, less what it received"),
+            _value("reference_payment_eur", "EUR", "the same without any trading between peers"),
+        ]
+    ),
+    "peer": pa.schema(
+        [
+            _key("agent", _NAME, "name of the peer"),
+            _value("bus", "", "index of its bus in network.json", pa.int64()),
+            _value("kind", "", "consumer, producer or prosumer", _NAME),
+            _value("strategy", "", "trading strategy", _NAME),
+            _value("p_load_mw", "MW", "rated power of its loads, positive"),
+            _value("p_generation_mw", "MW", "rated power of its generators"),
+            _value("p_storage_mw", "MW", "rated power of its batteries"),
+            _value("e_storage_mwh", "MWh", "capacity of its batteries"),
+        ]
+    ),
+}
+"""Schema of every table, by the file's name without ``.parquet``."""
+
+
+def keys(table: str) -> list[str]:
+    """Names of a table's key columns, in order."""
+    return [field.name for field in TABLES[table] if (field.metadata or {}).get(b"key")]
+
+
+def unit(table: str, column: str) -> str:
+    """Unit of a column, empty where it has none."""
+    metadata = TABLES[table].field(column).metadata or {}
+    return bytes(metadata.get(b"unit", b"")).decode()
