@@ -1,0 +1,1 @@
+"""Who trades and who runs the grid and the market: agents, their devices, strategies and messages."""

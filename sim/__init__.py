@@ -1,0 +1,1 @@
+"""What makes time pass and keeps the results: clock, bus, scenario, model, recorder."""

@@ -7,8 +7,8 @@ decorator, or from an installed package through an entry point of the group `pee
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from importlib.metadata import EntryPoints, entry_points
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from peerwatt.errors import Fault, ScenarioError
@@ -37,10 +37,13 @@ class Registry(Generic[T]):
 
     Args:
         kind: singular noun for messages and for the entry point group, e.g. ``strategy``.
+        shipped: where the plug-ins that come with peerwatt are, as ``module:attribute`` by name; each is
+            imported when it is first named.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, shipped: Mapping[str, str] | None = None) -> None:
         self.kind = kind
+        self._shipped = [EntryPoint(name, value, "") for name, value in (shipped or {}).items()]
         self._items: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -58,6 +61,18 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """All names, those of installed entry points included, sorted."""
         return sorted({*self._items, *(point.name for point in self._entry_points())})
+
+    def known(self, name: str) -> str:
+        """Return a name if something is registered under it.
+
+        Raises:
+            ValueError: nothing is; says what is.
+        """
+        if name not in self._items:
+            names = self.names()
+            if name not in names:
+                raise ValueError(f"unknown {self.kind} '{name}' ({nearest(name, names)})")
+        return name
 
     def get(self, name: str, where: str = "") -> T:
         """Find a plug-in.
@@ -78,5 +93,6 @@ class Registry(Generic[T]):
                 raise ScenarioError(Fault(where, f"unknown {self.kind} '{name}'", nearest(name, self.names())))
         return self._items[name]
 
-    def _entry_points(self) -> EntryPoints:
-        return entry_points(group=f"peerwatt.{self.kind}")
+    def _entry_points(self) -> Iterator[EntryPoint]:
+        yield from self._shipped
+        yield from entry_points(group=f"peerwatt.{self.kind}")

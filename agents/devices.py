@@ -1,0 +1,211 @@
+"""What peers own: loads, generators and batteries, as arrays over all peers.
+
+The net power of peer n at period k, before it trades, is
+
+    P_n = generation_n - load_n + battery_n
+
+with the sign of the whole framework: positive when fed into the grid, so loads are negative numbers here.
+Loads of kinds that respond to prices may *rise* by a share of their consumption (see `Flexibility`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from peerwatt.agents.messages import FloatArray, IntArray
+
+__all__ = ["Batteries", "Outlook", "Units"]
+
+N_BLOCKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Injections of all peers in one period, before trading; each (n_peers,).
+
+    Attributes:
+        load_mw: loads, negative or zero.
+        load_mvar: their reactive power.
+        generation_mw: generators, positive or zero.
+        generation_mvar: their reactive power.
+        responsive_mw: the extra consumption that flexible loads could take on, negative or zero.
+        responsive_mvar: the reactive power that would come with it.
+    """
+
+    load_mw: FloatArray
+    load_mvar: FloatArray
+    generation_mw: FloatArray
+    generation_mvar: FloatArray
+    responsive_mw: FloatArray
+    responsive_mvar: FloatArray
+
+    @property
+    def band_mw(self) -> FloatArray:
+        """By how much consumption could rise, positive."""
+        return -self.responsive_mw
+
+    def net(self, battery_mw: FloatArray, extra_mw: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Net active and reactive power with batteries and extra consumption, each (n_peers,).
+
+        Args:
+            battery_mw: (n_peers,) positive when discharging.
+            extra_mw: (n_peers,) consumption beyond the usual, positive; it has the power factor of the
+                loads that respond.
+        """
+        p_mw = self.load_mw + self.generation_mw + battery_mw - extra_mw
+        share = np.divide(extra_mw, self.band_mw, out=np.zeros_like(extra_mw), where=self.responsive_mw < 0.0)
+        return p_mw, self.load_mvar + self.generation_mvar + share * self.responsive_mvar
+
+    def scaled(self, load: FloatArray, generation: FloatArray) -> Outlook:
+        """Return it with loads and generation multiplied, each (n_peers,)."""
+        return Outlook(
+            self.load_mw * load,
+            self.load_mvar * load,
+            self.generation_mw * generation,
+            self.generation_mvar * generation,
+            self.responsive_mw * load,
+            self.responsive_mvar * load,
+        )
+
+
+@dataclass(slots=True)
+class Units:
+    """Loads and generators, one row per unit; the value at a time is scale times profile.
+
+    Attributes:
+        peer: (n_units,) row of the peer that owns it.
+        p_column, q_column: (n_units,) column of the profile, -1 for a constant 1.
+        p_scale_mw, q_scale_mvar: (n_units,) signed scale, positive feeds in.
+        generates: (n_units,) whether it is a generator.
+        response: (n_units,) share by which its consumption may rise.
+    """
+
+    peer: IntArray
+    p_column: IntArray
+    q_column: IntArray
+    p_scale_mw: FloatArray
+    q_scale_mvar: FloatArray
+    generates: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    response: FloatArray
+
+    def take(self, rows: IntArray, peer: IntArray, factor: float = 1.0) -> Units:
+        """Copy rows for other owners, with their power multiplied by a factor."""
+        return Units(
+            peer,
+            self.p_column[rows],
+            self.q_column[rows],
+            self.p_scale_mw[rows] * factor,
+            self.q_scale_mvar[rows] * factor,
+            self.generates[rows],
+            self.response[rows],
+        )
+
+    def without_generation_of(self, peers: IntArray) -> Units:
+        """Return the units less the generators of some peers."""
+        rows = np.flatnonzero(~(self.generates & np.isin(self.peer, peers)))
+        return self.take(rows, self.peer[rows])
+
+    def with_pv(self, peers: IntArray, p_mw: FloatArray, column: int) -> Units:
+        """Return the units and a PV plant of unity power factor for each of some peers."""
+        n = len(peers)
+        return Units(
+            np.concatenate([self.peer, peers]),
+            np.concatenate([self.p_column, np.full(n, column)]),
+            np.concatenate([self.q_column, np.full(n, -1)]),
+            np.concatenate([self.p_scale_mw, p_mw]),
+            np.concatenate([self.q_scale_mvar, np.zeros(n)]),
+            np.concatenate([self.generates, np.ones(n, dtype=bool)]),
+            np.concatenate([self.response, np.zeros(n)]),
+        )
+
+    def rated_mw(self, n_peers: int) -> tuple[FloatArray, FloatArray]:
+        """Rated power of the loads and of the generators of each peer, both positive."""
+        size = np.abs(self.p_scale_mw)
+        load = np.bincount(self.peer, np.where(self.generates, 0.0, size), n_peers)
+        generation = np.bincount(self.peer, np.where(self.generates, size, 0.0), n_peers)
+        return load.astype(np.float64), generation.astype(np.float64)
+
+    def aggregation(self, n_peers: int, n_columns: int) -> csr_array:
+        """Matrix that turns a row of profiles, with a 1 appended, into the blocks of an `Outlook`.
+
+        Args:
+            n_peers: number of peers.
+            n_columns: number of profiles.
+
+        Returns:
+            Sparse matrix of shape (6 n_peers, n_columns + 1).
+        """
+        blocks = np.where(self.generates, 2, 0)
+        responsive = np.flatnonzero(self.response > 0.0)
+        share = self.response[responsive]
+        block = np.concatenate([blocks, blocks + 1, np.full(len(responsive), 4), np.full(len(responsive), 5)])
+        owner = np.concatenate([self.peer, self.peer, self.peer[responsive], self.peer[responsive]])
+        column = np.concatenate([self.p_column, self.q_column, self.p_column[responsive], self.q_column[responsive]])
+        value = np.concatenate(
+            [
+                self.p_scale_mw,
+                self.q_scale_mvar,
+                self.p_scale_mw[responsive] * share,
+                self.q_scale_mvar[responsive] * share,
+            ]
+        )
+        column = np.where(column < 0, n_columns, column)
+        return csr_array((value, (block * n_peers + owner, column)), shape=(N_BLOCKS * n_peers, n_columns + 1))
+
+
+@dataclass(slots=True)
+class Batteries:
+    """One battery per peer (several are joined), dispatched for self-consumption first.
+
+    Attributes:
+        e_mwh: (n_peers,) capacity, 0 without a battery.
+        p_mw: (n_peers,) largest power of charging and of discharging.
+        efficiency: (n_peers,) round trip, 0 to 1; half of the losses on each way.
+        self_discharge_per_day: (n_peers,) share of the energy lost per day.
+        soc_mwh: (n_peers,) energy that is in it now.
+    """
+
+    e_mwh: FloatArray
+    p_mw: FloatArray
+    efficiency: FloatArray
+    self_discharge_per_day: FloatArray
+    soc_mwh: FloatArray
+
+    @classmethod
+    def none(cls, n_peers: int) -> Self:
+        """Peers without batteries."""
+        return cls(np.zeros(n_peers), np.zeros(n_peers), np.ones(n_peers), np.zeros(n_peers), np.zeros(n_peers))
+
+    def dispatch(self, surplus_mw: FloatArray, period_h: float) -> FloatArray:
+        """Self-consumption first: take what the peer has left over, give what it lacks.
+
+        Args:
+            surplus_mw: (n_peers,) generation less load.
+            period_h: length of the period, h.
+
+        Returns:
+            (n_peers,) power, positive when discharging, within power and energy limits.
+        """
+        way = np.sqrt(self.efficiency)
+        room_mw = np.maximum(self.e_mwh - self.soc_mwh, 0.0) / (way * period_h)
+        stored_mw = self.soc_mwh * way / period_h
+        charge = np.minimum(np.minimum(np.maximum(surplus_mw, 0.0), self.p_mw), room_mw)
+        discharge = np.minimum(np.minimum(np.maximum(-surplus_mw, 0.0), self.p_mw), stored_mw)
+        return discharge - charge
+
+    def apply(self, power_mw: FloatArray, period_h: float) -> None:
+        """Charge and discharge for one period.
+
+        Args:
+            power_mw: (n_peers,) positive when discharging.
+            period_h: length of the period, h.
+        """
+        way = np.sqrt(self.efficiency)
+        flow = np.where(power_mw > 0.0, power_mw / way, power_mw * way) * period_h
+        # Limits are exact in `dispatch`; the clip takes off rounding of the last digit only.
+        soc = np.clip(self.soc_mwh - flow, 0.0, self.e_mwh)
+        self.soc_mwh[:] = soc * (1.0 - self.self_discharge_per_day) ** (period_h / 24.0)

@@ -1,0 +1,131 @@
+"""How a peer values its power: from flexible demand to bids.
+
+A flexible load has a falling marginal utility. At its usual consumption the marginal utility equals the
+supplier's price, so without a market nothing changes; at the upper end of its band it equals the feed-in
+price. In terms of the net power P of the peer this is the quadratic cost of Marques et al., eq. (2),
+
+    C(P) = a/2 P^2 + b P,      C'(P) = a P + b,      a = (supply - feed_in) / band.
+
+A peer acts in a period either as consumer or as producer (eq. (1e), (1f)), by the sign of its net power at
+usual consumption. Without trading, a consumer stays at usual consumption, a producer uses its own surplus up to
+the band: that is its *firm* power. Trading moves it from there by up to `room_mw`:
+
+    consumer:  P in [firm - room, firm], C' from supply down to feed_in
+    producer:  P in [firm, firm + room], C' from feed_in up to supply
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
+from peerwatt.agents.settings import TariffSettings
+
+__all__ = ["N_STEPS", "Position"]
+
+N_STEPS = 4
+"""Steps of a peer's bid in an auction: the firm quantity, then its flexibility in equal parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What every peer brings to the market of one period; arrays (n_peers,).
+
+    Attributes:
+        usual_mw: net power at usual consumption.
+        firm_mw: net power without trading.
+        room_mw: by how much trading can move it, not negative.
+        producer: whether it sells in this period.
+        slope: coefficient a of the cost, EUR/MW2h.
+    """
+
+    usual_mw: FloatArray
+    firm_mw: FloatArray
+    room_mw: FloatArray
+    producer: BoolArray
+    slope: FloatArray
+
+    @classmethod
+    def of(cls, usual_mw: FloatArray, band_mw: FloatArray, tariff: TariffSettings) -> Position:
+        """Find the peers' positions.
+
+        Args:
+            usual_mw: (n_peers,) net power at usual consumption.
+            band_mw: (n_peers,) how much consumption can rise, positive.
+            tariff: the outside option.
+        """
+        producer = usual_mw > 0.0
+        room = np.where(producer, np.minimum(band_mw, usual_mw), band_mw)
+        firm = np.where(producer, usual_mw - room, usual_mw)
+        spread = tariff.supply_eur_per_mwh - tariff.feed_in_eur_per_mwh
+        slope = np.divide(spread, band_mw, out=np.zeros_like(band_mw), where=band_mw > 0.0)
+        return cls(usual_mw, firm, room, producer, slope)
+
+    def of_rows(self, rows: IntArray) -> Position:
+        """The positions of some peers."""
+        return Position(
+            self.usual_mw[rows], self.firm_mw[rows], self.room_mw[rows], self.producer[rows], self.slope[rows]
+        )
+
+    def steps(self, limit: FloatArray, tariff: TariffSettings) -> tuple[FloatArray, FloatArray]:
+        """Price-quantity steps for an auction.
+
+        Args:
+            limit: (n_peers,) limit price of the firm quantity, EUR/MWh.
+            tariff: the outside option.
+
+        Returns:
+            Power (MW, positive to sell) and limit price, each (n_peers, N_STEPS).
+        """
+        part = (np.arange(N_STEPS - 1) + 0.5) / (N_STEPS - 1)  # middle of each step, as a share of the room
+        sign = np.where(self.producer, 1.0, -1.0)
+        power = np.empty((len(limit), N_STEPS))
+        power[:, 0] = self.firm_mw
+        power[:, 1:] = (sign * self.room_mw / (N_STEPS - 1))[:, None]
+        price = np.empty_like(power)
+        price[:, 0] = limit
+        # Both kinds: marginal utility falls from the supplier's price as consumption rises above the usual.
+        extra = np.where(self.producer[:, None], (1.0 - part), part) * self.room_mw[:, None]
+        price[:, 1:] = tariff.supply_eur_per_mwh - self.slope[:, None] * extra
+        # What a buyer pays on top of the price leaves it less for the price.
+        price[~self.producer] -= tariff.network_fee_eur_per_mwh
+        return power, price
+
+    def cost(self, limit: FloatArray, tariff: TariffSettings) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Bounds and cost coefficients for bilateral trading.
+
+        A strategy that asks more (or offers less) than the true value shifts the whole curve by its markup.
+
+        Args:
+            limit: (n_peers,) limit price of the firm quantity, EUR/MWh.
+            tariff: the outside option.
+
+        Returns:
+            p_min_mw, p_max_mw, a (EUR/MW2h), b (EUR/MWh), each (n_peers,).
+        """
+        p_min = np.where(self.producer, self.firm_mw, self.firm_mw - self.room_mw)
+        p_max = np.where(self.producer, self.firm_mw + self.room_mw, self.firm_mw)
+        b = tariff.supply_eur_per_mwh - self.slope * self.usual_mw + (limit - self.truthful(tariff))
+        # Without flexibility the cost is linear: its limit price.
+        return p_min, p_max, self.slope, np.where(self.room_mw > 0.0, b, limit)
+
+    def truthful(self, tariff: TariffSettings) -> FloatArray:
+        """Value of the firm quantity: what the supplier would take or pay for it, EUR/MWh, (n_peers,)."""
+        return np.where(self.producer, tariff.feed_in_eur_per_mwh, tariff.supply_eur_per_mwh)
+
+    def utility_eur(self, p_mw: FloatArray, tariff: TariffSettings, period_h: float) -> FloatArray:
+        """Value of the consumption that trading added to the firm power, EUR.
+
+        Args:
+            p_mw: (n_peers,) net power after trading, forecast.
+            tariff: the outside option.
+            period_h: length of the period, h.
+        """
+        return self._utility(self.usual_mw - p_mw, tariff, period_h) - self._utility(
+            self.usual_mw - self.firm_mw, tariff, period_h
+        )
+
+    def _utility(self, extra_mw: FloatArray, tariff: TariffSettings, period_h: float) -> FloatArray:
+        return (tariff.supply_eur_per_mwh * extra_mw - 0.5 * self.slope * extra_mw**2) * period_h

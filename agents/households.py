@@ -1,0 +1,228 @@
+"""From the units of a grid to the peers of a market.
+
+What stands at one bus is one household (or business): its loads, generators and batteries are joined into one
+peer. A scenario may then draw another number of peers, change who owns PV or a battery, and set single peers.
+Every draw comes from the stream it is given, so the same seed builds the same population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from peerwatt.agents.devices import Batteries, Units
+from peerwatt.agents.messages import IntArray
+from peerwatt.agents.population import Population
+from peerwatt.agents.settings import PopulationSettings
+from peerwatt.errors import Fault, ScenarioError
+from peerwatt.grid.cases import GridCase
+from peerwatt.registry import nearest
+
+__all__ = ["build_population"]
+
+STORAGE_SELF_DISCHARGE_PER_DAY = 0.0013  # as SimBench's home storages
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A population under construction; arrays (n_peers,)."""
+
+    name: list[str]
+    bus: IntArray
+    units: Units
+    batteries: Batteries
+
+
+def build_population(case: GridCase, settings: PopulationSettings, rng: np.random.Generator) -> Population:
+    """Make the peers of a case.
+
+    Args:
+        case: grid with its units.
+        settings: what the scenario changes.
+        rng: stream for who is drawn, who owns PV and batteries, and who follows which strategy.
+
+    Raises:
+        ScenarioError: nobody trades, unknown peers are named, or PV has no profile.
+    """
+    draft = _own_peers(case, settings)
+    if settings.size is not None:
+        draft = _resample(draft, settings.size, rng)
+    faults = _unknown_peers(draft, settings)
+    pv = _pv_pattern(case)
+    if pv is None and (settings.pv_share or any(peer.pv_mw for peer in settings.peers.values())):
+        faults.append(Fault("population.pv_share", "the grid has no PV profile to scale", "add one PV sgen to it"))
+    if faults:
+        raise ScenarioError(faults)
+    _own_pv(draft, settings, pv or (0, 0.0), rng)
+    _own_batteries(draft, settings, rng)
+    strategy, code = _strategies(draft, settings, rng)
+    return Population(
+        tuple(draft.name),
+        draft.bus,
+        draft.units,
+        draft.batteries,
+        strategy,
+        code,
+        case.series.values.shape[1],
+    )
+
+
+def _own_peers(case: GridCase, settings: PopulationSettings) -> _Draft:
+    """One peer per bus that has units, in the order of the buses' indices."""
+    units = case.units
+    if not len(units.name):
+        raise ScenarioError(Fault("grid", f"'{case.name}' has no loads, generators or batteries", "nobody could trade"))
+    index = case.network.buses.index[units.bus]
+    order = np.lexsort((np.array(units.name), np.array(units.table), index))
+    buses, peer = np.unique(index[order], return_inverse=True)
+    bus = np.empty(len(buses), dtype=np.int64)
+    bus[peer] = units.bus[order]
+    storage = np.array(units.table)[order] == "storage"
+    rows, kinds = order[~storage], np.array(units.kind)
+    response = np.array([settings.demand_response.get(kind, 0.0) for kind in kinds[rows]])
+    generates = np.array(units.table)[rows] != "load"
+    converters = Units(
+        peer[~storage],
+        units.p_column[rows].astype(np.int64),
+        units.q_column[rows].astype(np.int64),
+        units.p_scale_mw[rows],
+        units.q_scale_mvar[rows],
+        generates,
+        np.where(generates, 0.0, response),
+    )
+    names = _unique([case.network.buses.name[b] or f"bus {i}" for b, i in zip(bus, buses, strict=True)], buses.tolist())
+    return _Draft(names, bus, converters, _joined_batteries(case, order[storage], peer[storage], len(buses)))
+
+
+def _unique(names: list[str], index: Sequence[int]) -> list[str]:
+    """Names, those that occur twice with the bus's index added."""
+    return [f"{name} ({i})" if names.count(name) > 1 else name for name, i in zip(names, index, strict=True)]
+
+
+def _joined_batteries(case: GridCase, rows: IntArray, peer: IntArray, n_peers: int) -> Batteries:
+    """All batteries of a peer as one: capacities and powers add up, the rest is weighted by capacity."""
+    units, e_mwh = case.units, case.units.e_mwh[rows]
+    batteries = Batteries.none(n_peers)
+    np.add.at(batteries.e_mwh, peer, e_mwh)
+    np.add.at(batteries.p_mw, peer, units.p_max_mw[rows])
+    np.add.at(batteries.soc_mwh, peer, units.soc[rows] * e_mwh)
+    owns = batteries.e_mwh > 0.0
+    for name in ("efficiency", "self_discharge_per_day"):
+        weighted = np.bincount(peer, getattr(units, name)[rows] * e_mwh, n_peers)
+        getattr(batteries, name)[owns] = weighted[owns] / batteries.e_mwh[owns]
+    return batteries
+
+
+def _resample(draft: _Draft, size: int, rng: np.random.Generator) -> _Draft:
+    """Draw peers with replacement; their power is scaled so that the feeder's expected total stays."""
+    n = len(draft.name)
+    drawn = np.sort(rng.integers(n, size=size))
+    copy = np.arange(size) - np.searchsorted(drawn, drawn)
+    factor = n / size
+    by_peer = np.argsort(draft.units.peer, kind="stable")
+    first = np.searchsorted(draft.units.peer[by_peer], np.arange(n + 1))
+    count = (first[1:] - first[:-1])[drawn]
+    owner = np.repeat(np.arange(size), count)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    rows = by_peer[first[drawn][owner] + within]
+    own = draft.batteries
+    batteries = Batteries(
+        own.e_mwh[drawn] * factor,
+        own.p_mw[drawn] * factor,
+        own.efficiency[drawn],
+        own.self_discharge_per_day[drawn],
+        own.soc_mwh[drawn] * factor,
+    )
+    names = [f"{draft.name[d]} #{c + 1}" for d, c in zip(drawn.tolist(), copy.tolist(), strict=True)]
+    return _Draft(names, draft.bus[drawn], draft.units.take(rows, owner, factor), batteries)
+
+
+def _unknown_peers(draft: _Draft, settings: PopulationSettings) -> list[Fault]:
+    """Peers that the scenario names and the grid does not have."""
+    known = set(draft.name)
+    return [
+        Fault(f"population.peers.{name}", "no peer has this name", nearest(name, draft.name))
+        for name in settings.peers
+        if name not in known
+    ]
+
+
+def _pv_pattern(case: GridCase) -> tuple[int, float] | None:
+    """Profile of the grid's first PV plant and its scale per rated MW; None without one."""
+    units = case.units
+    for row, kind in enumerate(units.kind):
+        if kind == "pv" and units.p_column[row] >= 0 and units.p_mw[row] > 0.0:
+            return int(units.p_column[row]), float(units.p_scale_mw[row] / units.p_mw[row])
+    return None
+
+
+def _own_pv(draft: _Draft, settings: PopulationSettings, pattern: tuple[int, float], rng: np.random.Generator) -> None:
+    """Give or take PV until its share is right, then as single peers have it."""
+    n = len(draft.name)
+    column, per_mw = pattern
+    _, generation = draft.units.rated_mw(n)
+    # The draw is made in any case, so that the population is the same but for the PV.
+    order = _owners_first(generation > 0.0, rng)
+    if settings.pv_share is not None:
+        wanted = round(settings.pv_share * n)
+        draft.units = draft.units.without_generation_of(order[wanted:])
+        gains = np.sort(order[:wanted])
+        gains = gains[generation[gains] == 0.0]
+        draft.units = draft.units.with_pv(gains, np.full(len(gains), settings.pv_mw * per_mw), column)
+    for name, own in sorted(settings.peers.items()):
+        if own.pv_mw is not None:
+            row = np.array([draft.name.index(name)])
+            draft.units = draft.units.without_generation_of(row)
+            draft.units = draft.units.with_pv(row, np.array([own.pv_mw * per_mw]), column)
+
+
+def _own_batteries(draft: _Draft, settings: PopulationSettings, rng: np.random.Generator) -> None:
+    """Give or take batteries until their share is right, then as single peers have it."""
+    batteries = draft.batteries
+    order = _owners_first(batteries.e_mwh > 0.0, rng)
+    if settings.storage_share is not None:
+        wanted = round(settings.storage_share * len(order))
+        _set_battery(batteries, order[wanted:], 0.0, 0.0, settings)
+        gains = order[:wanted]
+        gains = gains[batteries.e_mwh[gains] == 0.0]
+        _set_battery(batteries, gains, settings.storage_mwh, settings.storage_mw, settings)
+    for name, own in sorted(settings.peers.items()):
+        if own.storage_mwh is not None:
+            power = own.storage_mwh * settings.storage_mw / settings.storage_mwh
+            _set_battery(batteries, np.array([draft.name.index(name)]), own.storage_mwh, power, settings)
+
+
+def _set_battery(
+    batteries: Batteries, peers: IntArray, e_mwh: float, p_mw: float, settings: PopulationSettings
+) -> None:
+    batteries.e_mwh[peers] = e_mwh
+    batteries.p_mw[peers] = p_mw
+    batteries.soc_mwh[peers] = 0.0
+    batteries.efficiency[peers] = settings.storage_efficiency
+    batteries.self_discharge_per_day[peers] = STORAGE_SELF_DISCHARGE_PER_DAY
+
+
+def _owners_first(owns: np.ndarray[tuple[int], np.dtype[np.bool_]], rng: np.random.Generator) -> IntArray:
+    """Peers in a drawn order, owners before the others: a larger share keeps who had it at a smaller one."""
+    shuffled = rng.permutation(len(owns))
+    return shuffled[np.argsort(~owns[shuffled], kind="stable")]
+
+
+def _strategies(
+    draft: _Draft, settings: PopulationSettings, rng: np.random.Generator
+) -> tuple[tuple[str, ...], IntArray]:
+    """Which strategy each peer follows: shares by quota in a drawn order, then single peers."""
+    names = sorted({*settings.strategies, *(own.strategy for own in settings.peers.values() if own.strategy)})
+    code = {name: i for i, name in enumerate(names)}
+    n = len(draft.name)
+    mix = sorted(settings.strategies)
+    share = np.cumsum([settings.strategies[name] for name in mix])
+    quota = np.searchsorted(share / share[-1], (np.arange(n) + 0.5) / n)
+    drawn = np.empty(n, dtype=np.int64)
+    drawn[rng.permutation(n)] = np.array([code[name] for name in mix])[quota]
+    for name, own in settings.peers.items():
+        if own.strategy:
+            drawn[draft.name.index(name)] = code[own.strategy]
+    return tuple(names), drawn

@@ -1,0 +1,138 @@
+"""What a scenario says of the agents: who they are, what they may pay, how well they foresee.
+
+Each field's description becomes the documentation of the scenario file and its JSON Schema.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from peerwatt.agents.strategies import STRATEGIES
+
+__all__ = ["ForecastSettings", "PeerSettings", "PopulationSettings", "Settings", "TariffSettings"]
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Price = Annotated[float, Field(ge=-10_000.0, le=100_000.0, allow_inf_nan=False)]
+HouseholdPower = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Settings(BaseModel):
+    """Base of all parts of a scenario: unknown keys are refused, values are fixed once made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _known_strategy(name: str) -> str:
+    return STRATEGIES.known(name)
+
+
+StrategyName = Annotated[str, AfterValidator(_known_strategy)]
+
+
+class PeerSettings(Settings):
+    """What one peer has that differs from the rest."""
+
+    strategy: StrategyName | None = Field(
+        None, description="Trading strategy of this peer; by default drawn by shares."
+    )
+    pv_mw: float | None = Field(
+        None, ge=0.0, le=10.0, description="Rated PV power, MW (5 kW is 0.005), in place of the grid's own."
+    )
+    storage_mwh: float | None = Field(
+        None,
+        ge=0.0,
+        le=100.0,
+        description="Battery capacity, MWh (10 kWh is 0.01), in place of the grid's own.",
+    )
+
+
+class PopulationSettings(Settings):
+    """Who trades: the grid's own loads and generators, joined into peers by bus, and changes to them."""
+
+    size: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Number of peers, drawn with replacement from the grid's own and scaled so that the feeder's "
+        "total stays; by default the grid's own peers.",
+    )
+    pv_share: Share | None = Field(
+        None,
+        description="Share of the peers with PV, 0 to 1; by default what the grid has. Owners are drawn by seed.",
+    )
+    pv_mw: HouseholdPower = Field(0.006, description="Rated power of an added PV plant, MW (6 kW is 0.006).")
+    storage_share: Share | None = Field(
+        None, description="Share of the peers with a battery, 0 to 1; by default what the grid has."
+    )
+    storage_mwh: HouseholdPower = Field(0.010, description="Capacity of an added battery, MWh (10 kWh is 0.010).")
+    storage_mw: HouseholdPower = Field(0.005, description="Power of an added battery, MW (5 kW is 0.005).")
+    storage_efficiency: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.95, description="Round-trip efficiency of an added battery, 0 to 1."
+    )
+    demand_response: dict[str, Share] = Field(
+        default_factory=lambda: {"heat_pump": 0.2, "ev": 0.2},
+        description="By kind of load (household, commercial, agriculture, heat_pump, ev): by which share of its "
+        "consumption it can rise when electricity is cheaper than the supplier's.",
+    )
+    strategies: dict[StrategyName, Annotated[float, Field(gt=0.0)]] = Field(
+        default_factory=lambda: {"truthful": 1.0},
+        min_length=1,
+        description="Trading strategies and the shares in which they are drawn.",
+    )
+    peers: dict[str, PeerSettings] = Field(
+        default_factory=dict, description="Settings of single peers, by the peer's name."
+    )
+
+
+class TariffSettings(Settings):
+    """The outside option: what the supplier takes and pays, and what the network costs."""
+
+    supply_eur_per_mwh: Price = Field(
+        300.0, description="Retail price at which the supplier sells, EUR/MWh (0.30 EUR/kWh is 300)."
+    )
+    feed_in_eur_per_mwh: Price = Field(80.0, description="Price at which the supplier buys surplus, EUR/MWh.")
+    network_fee_eur_per_mwh: Annotated[float, Field(ge=0.0, le=10_000.0)] = Field(
+        0.0, description="What the buyer pays the DSO for energy traded between peers, EUR/MWh."
+    )
+    imbalance_short_eur_per_mwh: Price | None = Field(
+        None, description="Price of energy sold but not delivered, EUR/MWh; by default the supplier's price."
+    )
+    imbalance_long_eur_per_mwh: Price | None = Field(
+        None, description="Price of energy bought but not consumed, EUR/MWh; by default the feed-in price."
+    )
+    losses_eur_per_mwh: Price = Field(100.0, description="What the DSO pays the supplier for losses, EUR/MWh.")
+
+    @model_validator(mode="after")
+    def _leaves_room_to_trade(self) -> TariffSettings:
+        if self.feed_in_eur_per_mwh > self.supply_eur_per_mwh:
+            raise ValueError(
+                f"feed_in_eur_per_mwh ({self.feed_in_eur_per_mwh:g}) is above supply_eur_per_mwh "
+                f"({self.supply_eur_per_mwh:g}): buying from the supplier to sell to it would pay; swap them?"
+            )
+        return self
+
+    @property
+    def shortfall_eur_per_mwh(self) -> float:
+        """Price of energy sold but not delivered."""
+        own = self.imbalance_short_eur_per_mwh
+        return self.supply_eur_per_mwh if own is None else own
+
+    @property
+    def excess_eur_per_mwh(self) -> float:
+        """Price of energy bought but not consumed."""
+        own = self.imbalance_long_eur_per_mwh
+        return self.feed_in_eur_per_mwh if own is None else own
+
+
+class ForecastSettings(Settings):
+    """How well agents foresee their own load and generation."""
+
+    load_error: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.05, description="Standard deviation of the forecast error of each peer's load, as a share of it."
+    )
+    generation_error: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.10,
+        description="Standard deviation of the forecast error of each peer's generation, as a share of it.",
+    )

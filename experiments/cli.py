@@ -1,0 +1,202 @@
+"""The command line. Commands import what they need when they run, so that help is there at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from peerwatt import __version__
+from peerwatt.errors import InputError, PeerwattError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+
+    from peerwatt.sim.model import Simulation
+    from peerwatt.sim.scenario import Scenario
+
+__all__ = ["app", "main"]
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="peerwatt",
+    help="Simulate peer-to-peer electricity markets on real distribution grids.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Source = Annotated[str, typer.Argument(metavar="NAME|FILE", help="Shipped scenario, or path of a scenario file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one value of the scenario, e.g. population.pv_share=0.6; repeatable.",
+    ),
+]
+
+
+def main() -> None:
+    """Run the command line; errors become one message and an exit status."""
+    try:
+        app()
+    except PeerwattError as error:
+        _complain(error)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,  # noqa: FBT002
+) -> None:
+    if version:
+        typer.echo(f"peerwatt {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def run(
+    source: Source = "lv-village",
+    overrides: Overrides = None,
+    periods: Annotated[int | None, typer.Option(min=1, help="Number of market periods.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Root seed of all random draws.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Results directory; by default a new one below results/.")] = None,
+) -> None:
+    """Simulate a scenario; print a summary, leave results and a report."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(f"peerwatt {__version__}: reading scenario [bold]{source}[/bold] ...")
+    scenario = _scenario(source, overrides, {"time.periods": periods, "seed": seed})
+    directory = _simulate(scenario, out, console)
+
+    from peerwatt.experiments.report import write_report
+    from peerwatt.experiments.summary import summary
+    from peerwatt.sim.results import Results
+
+    results = Results(directory)
+    report = write_report(results)
+    console.print()
+    console.print(summary(results, report))
+
+
+@app.command()
+def examples() -> None:
+    """List the scenarios that come with peerwatt."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from peerwatt.sim.scenario import Scenario, shipped_scenarios
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("name", "grid", "market", "what it shows"):
+        table.add_column(column, no_wrap=column == "name")
+    for name in shipped_scenarios():
+        scenario = Scenario.load(name)
+        table.add_row(name, scenario.grid.case, scenario.market.mechanism, scenario.description)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("\nRun one with: peerwatt run NAME")
+
+
+@app.command()
+def validate(source: Source, overrides: Overrides = None) -> None:
+    """Check a scenario with its grid and profiles, without running it."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    scenario = _scenario(source, overrides, {})
+    with _loading(scenario, console):
+        from peerwatt.sim.model import Simulation
+
+        simulation = Simulation(scenario)
+    with simulation:
+        peers, network = len(simulation.peers), simulation.case.network
+    console.print(
+        f"{source}: valid; {peers} peers, {network.n_bus} buses, {network.n_line} lines, "
+        f"{scenario.time.periods} periods of {scenario.time.period_s} s from {scenario.start:%Y-%m-%d}"
+    )
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors."""
+    from peerwatt.sim.scenario import Scenario
+
+    typer.echo(json.dumps(Scenario.model_json_schema(), indent=2))
+
+
+def _scenario(source: str, overrides: list[str] | None, named: dict[str, int | None]) -> Scenario:
+    from peerwatt.sim.reading import parse_overrides
+    from peerwatt.sim.scenario import Scenario
+
+    changes = parse_overrides(overrides or [])
+    changes |= {key: value for key, value in named.items() if value is not None}
+    return Scenario.load(source, changes)
+
+
+def _loading(scenario: Scenario, console: Console) -> Status:
+    return console.status(f"Loading {scenario.grid.case} (the first time takes about ten seconds) ...")
+
+
+def _simulate(scenario: Scenario, out: Path | None, console: Console) -> Path:
+    """Run with a progress bar; return the results directory."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with _loading(scenario, console):
+        from peerwatt.sim.model import Simulation, new_directory
+
+        directory = new_directory(scenario.name) if out is None else out
+        simulation = Simulation(scenario, directory)
+    with simulation:
+        bar = Progress(
+            TextColumn("{task.fields[clock]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} periods/s"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        task = bar.add_task("", total=simulation.n_periods, clock=f"{simulation.now:%Y-%m-%d %H:%M}", rate="-")
+
+        def show(simulation: Simulation) -> None:
+            rate = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(
+                task,
+                advance=1,
+                clock=f"{simulation.now:%Y-%m-%d %H:%M}",
+                rate=f"{rate:.0f}" if rate else "-",
+            )
+
+        try:
+            with bar:
+                simulation.run(show)
+        except (KeyboardInterrupt, PeerwattError):
+            console.print(f"Stopped after {simulation.period} periods; what was computed is kept in {directory}")
+            raise
+    return directory
+
+
+def _complain(error: PeerwattError) -> None:
+    """Say what is wrong, every fault on a line of its own."""
+    if isinstance(error, InputError):
+        lines = [str(fault) for fault in error.faults]
+    else:
+        lines = [str(error)]
+        if error.__cause__ is not None and (frames := traceback.extract_tb(error.__cause__.__traceback__)):
+            lines.append(f"raised in {frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line}")
+    for line in lines:
+        typer.echo(f"peerwatt: {line}", err=True)

@@ -1,0 +1,154 @@
+"""The page itself: header, sections, style and script in one file that loads nothing else."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from peerwatt.experiments.report.accounts import accounts_section
+from peerwatt.experiments.report.grid import grid_section
+from peerwatt.experiments.report.limits import limits_section
+from peerwatt.experiments.report.market import market_section, trades_section
+from peerwatt.experiments.report.markup import Section, escape, note, script_json, table
+from peerwatt.experiments.report.periods import Periods
+from peerwatt.experiments.wording import Fact, costs, duration, facts, length, money, state, where_time_went
+from peerwatt.sim.results import Results
+
+__all__ = ["write_report"]
+
+
+def write_report(results: Results, path: Path | None = None) -> Path:
+    """Write the report of a run as one HTML file that works without a network.
+
+    Args:
+        results: the run's results.
+        path: the file to write; by default ``report.html`` in the results directory.
+
+    Returns:
+        The file that was written.
+    """
+    target = results.path / "report.html" if path is None else Path(path)
+    periods = Periods.of(results)
+    sections = [
+        grid_section(results, periods),
+        market_section(results, periods),
+        trades_section(results, periods),
+        accounts_section(results),
+        limits_section(results, periods),
+        _origin(results),
+    ]
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        partial.write_text(_page(results, sections), encoding="utf-8")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("peerwatt.experiments.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _page(results: Results, sections: list[Section]) -> str:
+    from plotly.offline import get_plotlyjs
+
+    figures = [figure for section in sections for figure in section.figures]
+    data: dict[str, object] = {
+        "figures": [{"id": f.name, "data": f.data, "layout": f.layout} for f in figures],
+    }
+    for section in sections:
+        data |= section.data
+    return Template(_asset("page.html")).substitute(
+        title=escape(results.manifest.get("name") or "results"),
+        style=_asset("page.css"),
+        header=_header(results),
+        navigation="".join(f'<a href="#{s.name}">{escape(s.title)}</a>' for s in sections),
+        sections="".join(f'<section id="{s.name}"><h2>{escape(s.title)}</h2>{s.body}</section>' for s in sections),
+        plotly=get_plotlyjs(),
+        data=script_json(data),
+        script=_asset("page.js"),
+    )
+
+
+def _header(results: Results) -> str:
+    manifest, scenario = results.manifest, results.scenario
+    ending = state(manifest)
+    description = scenario.get("description")
+    tiles = "".join(
+        f'<div class="tile{" alarm" if fact.alarm else ""}"><dt>{escape(fact.label)}</dt>'
+        f"<dd>{escape(fact.value)}<small>{escape(fact.remark)}</small></dd></div>"
+        for fact in _tiles(results)
+    )
+    about = "".join(f"<span>{escape(text)}</span>" for text in _about(results))
+    alarm = f'<p class="alarm">{escape(f"{ending.value}: {ending.remark}")}</p>' if ending.alarm else ""
+    return (
+        f"<h1>{escape(manifest.get('name') or 'results')}</h1>"
+        + (f'<p class="lead">{escape(description)}</p>' if description else "")
+        + f'<p class="about">{about}</p>{alarm}<dl class="tiles">{tiles}</dl>'
+    )
+
+
+def _about(results: Results) -> list[str]:
+    manifest, topology = results.manifest, results.topology
+    done = int(manifest["periods_done"])
+    start = str(manifest["start"])[:16].replace("T", " ")
+    peers = results.arrow("peer", ["agent"]).num_rows if "peer" in results.tables else None
+    counts = [(peers, "peers")] + [
+        (len(topology.get(group, ())), name)
+        for group, name in (("buses", "buses"), ("lines", "lines"), ("trafos", "transformers"))
+    ]
+    about = [f"{start}, {done:,} periods of {length(float(manifest['period_s']))}"]
+    about.append(str(manifest.get("mechanism", "")).replace("_", " "))
+    about.append(", ".join(_counted(count, name) for count, name in counts if count is not None))
+    about.append(f"seed {manifest.get('seed')}")
+    return [text for text in about if text]
+
+
+def _counted(count: int, plural: str) -> str:
+    singular = {"buses": "bus"}.get(plural, plural.removesuffix("s"))
+    return f"{count:,} {singular if count == 1 else plural}"
+
+
+def _tiles(results: Results) -> list[Fact]:
+    """The outcome, with what all peers together saved after the market's lines."""
+    every = facts(results)
+    market = sum(fact.label in ("Traded between peers", "Mean price") for fact in every)
+    saved = [
+        Fact("Saved by all peers", f"{money(row.saving_eur)} EUR", _versus(row.cost_eur, row.reference_eur))
+        for row in costs(results)
+        if row.group == "all peers"
+    ]
+    return [*every[:market], *saved, *every[market:]]
+
+
+def _versus(cost_eur: float, reference_eur: float) -> str:
+    return f"{money(cost_eur)} EUR instead of {money(reference_eur)}"
+
+
+def _origin(results: Results) -> Section:
+    """How to get the same again, with what it was made, and where the time went."""
+    manifest = results.manifest
+    command = f"peerwatt run scenario.yaml --seed {shlex.quote(str(manifest.get('seed')))}"
+    parts = [
+        "<h3>Run it again</h3><p>In the results directory:</p>",
+        f"<pre><code>{escape(command)}</code></pre>",
+        note("The same scenario and seed give the same tables, byte for byte, with the versions below."),
+        '<div class="columns">',
+    ]
+    if spent := where_time_went(manifest):
+        total = sum(seconds for _, seconds in spent)
+        rows = [[name, duration(s), f"{100.0 * s / total:.0f} %" if total else ""] for name, s in spent]
+        head = ["Where the time went", "time", "share"]
+        parts.append(f"<div>{table(head, [*rows, ['total', duration(total), '']], last='total')}</div>")
+    versions = {"peerwatt": manifest.get("peerwatt", ""), **(manifest.get("versions") or {})}
+    parts.append(f"<div>{table(['Made with', 'version'], list(versions.items()))}</div>")
+    keys = ("replica", "seed", "scenario_hash", "exit_state", "periods", "periods_done")
+    run = [[key.replace("_", " "), manifest[key]] for key in keys if key in manifest]
+    parts.append(f"<div>{table(['Run', ''], run)}</div></div>")
+    return Section("origin", "Where this comes from", "".join(parts))

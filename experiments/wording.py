@@ -1,0 +1,221 @@
+"""The outcome of a run in words and figures, for the terminal and for the report alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from peerwatt.sim.kpi import GROUPS
+from peerwatt.sim.results import Results
+
+__all__ = [
+    "Fact",
+    "GroupCost",
+    "costs",
+    "duration",
+    "element_name",
+    "energy",
+    "facts",
+    "length",
+    "money",
+    "number",
+    "state",
+    "tariff",
+    "when",
+    "where_time_went",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of the outcome.
+
+    Attributes:
+        label: what it is.
+        value: the figure with its unit.
+        remark: where, when, or as a share of what; may be empty.
+        alarm: whether something is out of its limits.
+    """
+
+    label: str
+    value: str
+    remark: str = ""
+    alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCost:
+    """What a group of peers paid, with and without trading; negative is income."""
+
+    group: str
+    count: int
+    cost_eur: float
+    reference_eur: float
+    saving_eur: float
+    saving_percent: float | None
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with at least the given significant digits and thousands separators."""
+    if value == 0.0:
+        return "0"
+    whole = len(str(int(abs(value)))) if abs(value) >= 1.0 else 0
+    leading = len(f"{abs(value):.12f}".split(".")[1]) - len(f"{abs(value):.12f}".split(".")[1].lstrip("0"))
+    decimals = max(0, digits - whole) if whole else min(9, digits + leading)
+    return f"{value:,.{decimals}f}"
+
+
+def energy(mwh: float) -> str:
+    """An amount of energy in kWh, MWh or GWh, whichever reads best."""
+    for unit, size in (("GWh", 1e3), ("MWh", 1.0)):
+        if abs(mwh) >= size:
+            return f"{number(mwh / size)} {unit}"
+    return f"{number(mwh * 1e3)} kWh"
+
+
+def money(eur: float) -> str:
+    """An amount of money with cents; whole euros from 100,000."""
+    text = f"{eur:,.2f}" if abs(eur) < 1e5 else f"{eur:,.0f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text
+
+
+def duration(seconds: float) -> str:
+    """A computing time."""
+    if seconds < 60.0:
+        return f"{seconds:.1f} s" if seconds >= 0.095 else f"{1e3 * seconds:.0f} ms"
+    return f"{int(seconds // 60)} min {seconds % 60:02.0f} s"
+
+
+def length(period_s: float) -> str:
+    """The length of a period."""
+    return f"{period_s / 60:g} min" if period_s < 3600 or period_s % 3600 else f"{period_s / 3600:g} h"
+
+
+def when(manifest: Mapping[str, Any], period: int) -> str:
+    """Start of a period; with the date where the run is longer than a day."""
+    step = float(manifest["period_s"])
+    start = datetime.fromisoformat(str(manifest["start"]))
+    one_day = step * int(manifest.get("periods", 0)) <= 86400.0
+    return (start + timedelta(seconds=step * period)).strftime("%H:%M" if one_day else "%Y-%m-%d %H:%M")
+
+
+def state(manifest: Mapping[str, Any]) -> Fact:
+    """How the run ended."""
+    exit_state = str(manifest.get("exit_state", "unknown"))
+    done, planned = manifest.get("periods_done", 0), manifest.get("periods", 0)
+    remark = str(manifest.get("reason") or "")
+    if exit_state != "finished" or done != planned:
+        remark = ": ".join(part for part in (f"{done:,} of {planned:,} periods done", remark) if part)
+    took = f" in {duration(float(manifest['wall_s']))}" if manifest.get("wall_s") is not None else ""
+    return Fact("state", f"{exit_state}{took}", remark, exit_state != "finished")
+
+
+def tariff(results: Results, key: str) -> Any:
+    """A tariff of the scenario, ``supply_eur_per_mwh`` or ``feed_in_eur_per_mwh``; None without it."""
+    tariffs = results.scenario.get("tariff")
+    return tariffs.get(key) if isinstance(tariffs, dict) else None
+
+
+def element_name(results: Results, kind: str, index: int) -> str:
+    """Name of a bus, line or transformer; its kind and index where it has none."""
+    group = {"bus": "buses", "line": "lines", "trafo": "trafos"}[kind]
+    names = (e.get("name") for e in results.topology.get(group, ()) if e.get(kind) == index)
+    return str(next(names, None) or f"{kind} {index}")
+
+
+def facts(results: Results) -> list[Fact]:
+    """The outcome, line by line; what was not recorded is left out."""
+    kpi = results.kpi
+    lines = [*_market_facts(results)]
+    if "self_consumption_percent" in kpi:
+        lines.append(Fact("Self-consumption", f"{kpi['self_consumption_percent']:.1f} %", "of feed-in used locally"))
+    if "self_sufficiency_percent" in kpi:
+        lines.append(Fact("Self-sufficiency", f"{kpi['self_sufficiency_percent']:.1f} %", "of demand met locally"))
+    if "losses_mwh" in kpi:
+        share = f"{kpi['losses_percent']:.2f} % of demand" if "losses_percent" in kpi else ""
+        lines.append(Fact("Grid losses", energy(float(kpi["losses_mwh"])), share))
+    return lines + _grid_facts(results) + _message_facts(results)
+
+
+def _market_facts(results: Results) -> list[Fact]:
+    kpi, lines = results.kpi, []
+    if "p2p_volume_mwh" in kpi:
+        share = kpi.get("p2p_share_of_demand_percent")
+        remark = f"{share:.1f} % of demand" if isinstance(share, float) else ""
+        lines.append(Fact("Traded between peers", energy(float(kpi["p2p_volume_mwh"])), remark))
+        price = kpi.get("p2p_mean_price_eur_per_mwh")
+        supply, feed_in = (tariff(results, key) for key in ("supply_eur_per_mwh", "feed_in_eur_per_mwh"))
+        fixed = isinstance(supply, int | float) and isinstance(feed_in, int | float)
+        remark = f"supply {supply:g}, feed-in {feed_in:g}" if fixed else ""
+        value = "no trades" if price is None else f"{float(price):.1f} EUR/MWh"
+        lines.append(Fact("Mean price", value, remark))
+    return lines
+
+
+def _grid_facts(results: Results) -> list[Fact]:
+    kpi, lines = results.kpi, []
+    for label, side in (("Lowest voltage", "min"), ("Highest voltage", "max")):
+        if f"{side}_vm_pu" in kpi:
+            bus = kpi.get(f"{side}_vm_bus")
+            place = element_name(results, "bus", int(bus)) if bus is not None else ""
+            remark = _place(results, place, kpi[f"{side}_vm_period"])
+            lines.append(Fact(label, f"{kpi[f'{side}_vm_pu']:.4f} pu", remark))
+    if "max_loading_percent" in kpi:
+        kind, _, index = str(kpi.get("max_loading_element", "")).partition(" ")
+        remark = _place(results, element_name(results, kind, int(index)) if index else "", kpi["max_loading_period"])
+        lines.append(Fact("Highest loading", f"{float(kpi['max_loading_percent']):.1f} %", remark))
+    return lines + _violation_facts(results)
+
+
+def _violation_facts(results: Results) -> list[Fact]:
+    kpi, lines = results.kpi, []
+    if "voltage_violations" in kpi:
+        for label, key, what in (
+            ("Voltage out of band", "voltage_violations", "periods × buses"),
+            ("Overloads", "congestion_violations", "periods × branches"),
+        ):
+            count = int(kpi[key])
+            lines.append(Fact(label, f"{count:,}" if count else "none", what if count else "", count > 0))
+    if lost := int(kpi.get("not_converged", 0)):
+        lines.append(Fact("Power flow failed", f"{lost:,}", "periods × stages", alarm=True))
+    return lines
+
+
+def _message_facts(results: Results) -> list[Fact]:
+    kpi = results.kpi
+    if "messages" not in kpi:
+        return []
+    lost = int(kpi.get("messages_lost", 0))
+    return [Fact("Messages", f"{int(kpi['messages']):,}", f"{lost:,} lost" if "messages_lost" in kpi else "")]
+
+
+def _place(results: Results, place: str, period: Any) -> str:
+    return ", ".join(part for part in (place, when(results.manifest, int(period))) if part)
+
+
+def costs(results: Results) -> list[GroupCost]:
+    """Cost of every group that has peers, and of all; empty where it was not recorded."""
+    kpi, rows = results.kpi, []
+    for group in (*GROUPS.values(), "peers"):
+        if f"cost_{group}_eur" in kpi:
+            percent = kpi.get(f"saving_{group}_percent")
+            rows.append(
+                GroupCost(
+                    "all peers" if group == "peers" else group,
+                    int(kpi.get(f"n_{group}", 0)),
+                    float(kpi[f"cost_{group}_eur"]),
+                    float(kpi[f"reference_cost_{group}_eur"]),
+                    float(kpi[f"saving_{group}_eur"]),
+                    None if percent is None else float(percent),
+                )
+            )
+    return rows
+
+
+def where_time_went(manifest: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Parts of the run and the seconds they took; what they leave of the total is called other."""
+    parts = [(str(name), float(seconds)) for name, seconds in (manifest.get("time_s") or {}).items()]
+    rest = float(manifest.get("wall_s") or 0.0) - sum(seconds for _, seconds in parts)
+    return [*parts, ("other", rest)] if parts and rest > 0.05 else parts

@@ -1,0 +1,194 @@
+"""Finds everything that keeps a pandapower network from being used, and names it.
+
+All faults are collected, so that a network is mended in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from peerwatt.errors import Fault, GridDataError
+from peerwatt.grid.columns import column, flag, in_service, names
+
+if TYPE_CHECKING:
+    from pandapower import pandapowerNet
+
+__all__ = ["check_net", "element"]
+
+_UNSUPPORTED = {
+    "trafo3w": "replace it by two-winding transformers",
+    "ward": "replace it by a load and a shunt",
+    "xward": "replace it by a load and a shunt",
+    "dcline": "replace it by a load and an sgen",
+    "motor": "replace it by a load",
+    "asymmetric_load": "replace it by a load",
+    "asymmetric_sgen": "replace it by an sgen",
+    "svc": "replace it by a shunt or an sgen",
+    "tcsc": "replace it by an impedance",
+    "ssc": "replace it by an sgen",
+    "vsc": "replace it by an sgen",
+    "bus_dc": "remove the direct-current part",
+}
+
+_BUS_COLUMNS = {
+    "load": ("bus",),
+    "sgen": ("bus",),
+    "storage": ("bus",),
+    "gen": ("bus",),
+    "ext_grid": ("bus",),
+    "shunt": ("bus",),
+    "switch": ("bus",),
+    "line": ("from_bus", "to_bus"),
+    "impedance": ("from_bus", "to_bus"),
+    "trafo": ("hv_bus", "lv_bus"),
+}
+
+_POSITIVE = {
+    "bus": ("vn_kv",),
+    "line": ("max_i_ka", "df", "parallel", "length_km"),
+    "trafo": ("sn_mva", "df", "parallel", "vn_hv_kv", "vn_lv_kv", "vk_percent"),
+}
+
+_NOT_NEGATIVE = {
+    "load": ("p_mw", "sn_mva", "scaling"),
+    "sgen": ("p_mw", "sn_mva", "scaling"),
+    "storage": ("sn_mva", "max_e_mwh", "scaling"),
+}
+
+_ZIP_COLUMNS = (
+    "const_z_percent",
+    "const_i_percent",
+    "const_z_p_percent",
+    "const_i_p_percent",
+    "const_z_q_percent",
+    "const_i_q_percent",
+)
+
+
+def check_net(net: pandapowerNet, where: str) -> None:
+    """Refuse a network that cannot be used.
+
+    Args:
+        net: pandapower network; not changed.
+        where: file or name of the network, for the messages.
+
+    Raises:
+        GridDataError: all faults.
+    """
+    tables = [name for name in ("bus", "line", "trafo", "ext_grid", "load", "sgen") if name not in net]
+    if tables:
+        raise GridDataError(
+            Fault(where, f"not a pandapower network: no table {', '.join(tables)}", "save one with to_json")
+        )
+    faults = [
+        Fault(f"{where}: {fault.where}", fault.problem, fault.remedy)
+        for check in (_unsupported, _references, _sources, _loads, _numbers, _placement)
+        for fault in check(net)
+    ]
+    if faults:
+        raise GridDataError(faults)
+
+
+def element(net: Any, table: str, index: Any) -> str:
+    """What to call an element in a message."""
+    frame = net[table]
+    name = names(frame.loc[[index]], table)[0]
+    return f"{table} {index}" if name == f"{table} {index}" else f"{table} '{name}' (index {index})"
+
+
+def _table(net: Any, table: str) -> Any:
+    return net.get(table)
+
+
+def _select(net: Any, table: str, mask: Any) -> Iterable[tuple[str, Any]]:
+    """Elements of a table where a mask holds: what to call them, and their index."""
+    for index in net[table].index[np.asarray(mask, dtype=np.bool_)]:
+        yield element(net, table, index), index
+
+
+def _unsupported(net: Any) -> Iterator[Fault]:
+    for table, remedy in _UNSUPPORTED.items():
+        frame = _table(net, table)
+        if frame is not None and len(frame):
+            for where, _ in _select(net, table, in_service(frame)):
+                yield Fault(where, f"elements of table '{table}' are not supported", remedy)
+
+
+def _references(net: Any) -> Iterator[Fault]:
+    """Elements at buses that do not exist."""
+    for table, columns in _BUS_COLUMNS.items():
+        frame = _table(net, table)
+        if frame is None or not len(frame):
+            continue
+        for name in columns:
+            for where, index in _select(net, table, ~frame[name].isin(net.bus.index)):
+                yield Fault(where, f"{name} is {frame[name][index]}, and there is no such bus")
+    for table in ("bus", "line", "trafo", *_NOT_NEGATIVE):
+        if table in net and not net[table].index.is_unique:
+            twice = sorted(set(net[table].index[net[table].index.duplicated()]))
+            yield Fault(table, f"index used twice: {', '.join(map(str, twice))}")
+
+
+def _sources(net: Any) -> Iterator[Fault]:
+    """Exactly what holds the voltage: external grids, no other regulated generator."""
+    ext_grid, gen = net.ext_grid, _table(net, "gen")
+    n_source = int(in_service(ext_grid).sum())
+    if gen is not None and len(gen):
+        live, slack = in_service(gen), flag(gen, "slack")
+        n_source += int((live & slack).sum())
+        for where, _ in _select(net, "gen", live & ~slack):
+            yield Fault(where, "voltage-regulating generators are not supported", "replace it by an sgen")
+    if n_source == 0:
+        yield Fault("ext_grid", "no external grid is in service", "add one with create_ext_grid")
+
+
+def _loads(net: Any) -> Iterator[Fault]:
+    """Loads whose power depends on the voltage."""
+    for name in _ZIP_COLUMNS:
+        dependent = (column(net.load, name, 0.0) != 0.0) & in_service(net.load)
+        for where, _ in _select(net, "load", dependent):
+            yield Fault(where, f"{name} is not 0: loads must have constant power", f"set {name} to 0")
+
+
+def _numbers(net: Any) -> Iterator[Fault]:
+    """Ratings and capacities that are missing or have the wrong sign."""
+    for table, columns in _POSITIVE.items():
+        frame = net[table]
+        live = in_service(frame)
+        for name in columns:
+            default = 1.0 if name in ("df", "parallel") else np.nan
+            value = column(frame, name, default)
+            for where, index in _select(net, table, live & ~(value > 0.0)):
+                yield Fault(where, f"{name} is {_show(frame, name, index)}", "give a number above 0")
+    r, x = column(net.line, "r_ohm_per_km", np.nan), column(net.line, "x_ohm_per_km", np.nan)
+    for where, _ in _select(net, "line", in_service(net.line) & ~(np.hypot(r, x) > 0.0)):
+        yield Fault(where, "no impedance above 0", "give r_ohm_per_km, or join its buses with a switch")
+    for table, columns in _NOT_NEGATIVE.items():
+        frame = _table(net, table)
+        if frame is None:
+            continue
+        live = in_service(frame)
+        for name in columns:
+            for where, index in _select(net, table, live & (column(frame, name, 0.0) < 0.0)):
+                yield Fault(where, f"{name} is {_show(frame, name, index)}", "give 0 or more")
+        if "p_mw" in columns:
+            for where, _ in _select(net, table, live & np.isnan(column(frame, "p_mw", np.nan))):
+                yield Fault(where, "p_mw is missing", "give a number of MW")
+
+
+def _placement(net: Any) -> Iterator[Fault]:
+    """Units in service at buses that are not."""
+    dead = set(net.bus.index[~in_service(net.bus)])
+    for table in _NOT_NEGATIVE:
+        frame = _table(net, table)
+        if dead and frame is not None and len(frame):
+            for where, index in _select(net, table, in_service(frame) & frame.bus.isin(dead).to_numpy()):
+                bus = element(net, "bus", frame.bus[index])
+                yield Fault(where, f"it is in service, its {bus} is not", "set in_service of one of them")
+
+
+def _show(frame: Any, name: str, index: Any) -> str:
+    return str(frame[name][index]) if name in frame.columns else "missing"

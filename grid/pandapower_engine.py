@@ -1,0 +1,93 @@
+"""The reference engine: plain pandapower, slow and independent of peerwatt's own model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from peerwatt.grid.admittance import Floats
+from peerwatt.grid.convert import quiet
+from peerwatt.grid.injection import NodeInjections
+from peerwatt.grid.netfile import parse_net
+from peerwatt.grid.network import Network
+from peerwatt.grid.state import BranchState, GridState
+from peerwatt.grid.verify import prepare, set_injections
+
+__all__ = ["PandapowerEngine"]
+
+
+class PandapowerEngine:
+    """Solves a network with `pandapower.runpp(trafo_model="pi")`.
+
+    Args:
+        network: the network.
+    """
+
+    name = "pandapower"
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._injections = NodeInjections(network)
+        self._net = parse_net(network.pandapower_json, network.name)
+        prepare(self._net)
+
+    def solve(self, p_mw: Floats, q_mvar: Floats) -> GridState:
+        """Solve the grid for net injections, see `Engine.solve`."""
+        import pandapower
+
+        p_mw, q_mvar = self._injections.check(p_mw, q_mvar)
+        net, network = self._net, self._network
+        with quiet():
+            set_injections(net, p_mw, q_mvar, network.buses.index)
+            try:
+                pandapower.runpp(net, trafo_model="pi", lightsim2grid=False)
+            except pandapower.LoadflowNotConverged as error:
+                return GridState.failed(network, p_mw, q_mvar, f"pandapower: {error}")
+        bus = net.res_bus.loc[network.buses.index]
+        line = _branch(net.res_line.loc[network.lines.index], "from", "to")
+        trafo = _branch(net.res_trafo.loc[network.trafos.index], "hv", "lv")
+        slack_p, slack_q = _slack(net)
+        other = sum(float(_sum(net, table, "pl_mw")) for table in ("res_impedance", "res_switch"))
+        losses = line.pl_mw.sum() + trafo.pl_mw.sum() + other + _sum(net, "res_shunt", "p_mw")
+        return GridState(
+            True,  # noqa: FBT003 - converged
+            "",
+            bus.vm_pu.to_numpy(np.float64, copy=True),
+            bus.va_degree.to_numpy(np.float64, copy=True),
+            p_mw,
+            q_mvar,
+            line,
+            trafo,
+            slack_p,
+            slack_q,
+            float(losses),
+        )
+
+
+def _branch(result: Any, start: str, end: str) -> BranchState:
+    """Flows of lines or transformers; out of service pandapower has nan where here it is 0."""
+
+    def values(name: str) -> Floats:
+        numbers: Floats = result[name].to_numpy(np.float64)
+        return np.nan_to_num(numbers)
+
+    return BranchState(
+        values(f"p_{start}_mw"),
+        values(f"q_{start}_mvar"),
+        np.maximum(values(f"i_{start}_ka"), values(f"i_{end}_ka")),
+        values("loading_percent"),
+        values("pl_mw"),
+    )
+
+
+def _slack(net: Any) -> tuple[float, float]:
+    """Power of external grids and of generators that act as one."""
+    p, q = _sum(net, "res_ext_grid", "p_mw"), _sum(net, "res_ext_grid", "q_mvar")
+    return p + _sum(net, "res_gen", "p_mw"), q + _sum(net, "res_gen", "q_mvar")
+
+
+def _sum(net: Any, table: str, name: str) -> float:
+    if table not in net or name not in net[table].columns:
+        return 0.0
+    return float(np.nansum(net[table][name].to_numpy(np.float64)))

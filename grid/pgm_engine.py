@@ -1,0 +1,117 @@
+"""The default engine: power-grid-model, a power flow solver in C++.
+
+Every branch becomes a `generic_branch` (series impedance and ratio); what the two-port has beyond that, the
+line charging and the magnetising current, is summed into one shunt per node, which is exact. Injections are
+one constant-power `sym_gen` per node, external grids are sources so stiff that their voltage is given.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from power_grid_model import ComponentType, DatasetType, LoadGenType, initialize_array
+
+from peerwatt.grid.admittance import Admittances, Complexes, Floats
+from peerwatt.grid.flows import Flows
+from peerwatt.grid.injection import NodeInjections
+from peerwatt.grid.network import Network
+from peerwatt.grid.pgm_session import open_session
+from peerwatt.grid.state import GridState
+
+__all__ = ["PgmEngine"]
+
+_MEGA = 1e6
+_SOURCE_SK_VA = 1e18  # a source moves by 1e-12 pu per MVA; stiffer ones cost precision, softer ones are seen
+
+
+class PgmEngine:
+    """Solves a network with power-grid-model.
+
+    Args:
+        network: the network.
+    """
+
+    name = "power-grid-model"
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._injections = NodeInjections(network)
+        self._flows = Flows(network)
+        self._session = open_session(_input_data(network.admittances), network.admittances.n_node)
+
+    def solve(self, p_mw: Floats, q_mvar: Floats) -> GridState:
+        """Solve the grid for net injections, see `Engine.solve`."""
+        p_mw, q_mvar = self._injections.check(p_mw, q_mvar)
+        nodes = self._injections.to_nodes(p_mw, q_mvar)
+        session = self._session
+        np.multiply(nodes.real, _MEGA, out=session.p_w)
+        np.multiply(nodes.imag, _MEGA, out=session.q_var)
+        reason = session.solve()
+        if not reason and not np.isfinite(session.vm_pu.sum()):
+            reason = "voltages are not finite"
+        if reason:
+            return GridState.failed(self._network, p_mw, q_mvar, _reason(reason))
+        return self._flows.state(session.vm_pu, session.va_rad, nodes, p_mw, q_mvar)
+
+
+def _reason(message: str) -> str:
+    return "power-grid-model: " + " ".join(message.split("\nTry ")[0].split())
+
+
+def _input_data(model: Admittances) -> dict[ComponentType, Any]:
+    """The network in power-grid-model's terms; ids count through all components."""
+    n_node, live = model.n_node, np.flatnonzero(model.live & (model.from_node != model.to_node))
+    node = initialize_array(DatasetType.input, ComponentType.node, n_node)
+    node["id"] = np.arange(n_node)
+    node["u_rated"] = 1e3 * model.node_vn_kv
+
+    gen = initialize_array(DatasetType.input, ComponentType.sym_gen, n_node)
+    gen["id"] = n_node + np.arange(n_node)
+    gen["node"] = node["id"]
+    gen["status"] = 1
+    gen["type"] = LoadGenType.const_power
+    gen["p_specified"] = 0.0
+    gen["q_specified"] = 0.0
+
+    branch = initialize_array(DatasetType.input, ComponentType.generic_branch, len(live))
+    branch["id"] = 2 * n_node + np.arange(len(live))
+    branch["from_node"], branch["to_node"] = model.from_node[live], model.to_node[live]
+    branch["from_status"] = branch["to_status"] = 1
+    series = -model.ytf[live] * model.ratio[live]  # ytf = -y / ratio, MVA at 1 pu
+    z_ohm = model.node_vn_kv[model.to_node[live]] ** 2 / series
+    branch["r1"], branch["x1"] = z_ohm.real, z_ohm.imag
+    branch["g1"] = branch["b1"] = 0.0
+    branch["k"], branch["theta"] = np.abs(model.ratio[live]), np.angle(model.ratio[live])
+
+    y_shunt = _shunts(model)
+    at = np.flatnonzero(y_shunt)
+    shunt = initialize_array(DatasetType.input, ComponentType.shunt, len(at))
+    shunt["id"] = 2 * n_node + len(live) + np.arange(len(at))
+    shunt["node"], shunt["status"] = at, 1
+    siemens = y_shunt[at] / model.node_vn_kv[at] ** 2
+    shunt["g1"], shunt["b1"] = siemens.real, siemens.imag
+
+    source = initialize_array(DatasetType.input, ComponentType.source, len(model.slack_node))
+    source["id"] = 2 * n_node + len(live) + len(at) + np.arange(len(model.slack_node))
+    source["node"], source["status"] = model.slack_node, 1
+    source["u_ref"], source["u_ref_angle"] = model.slack_vm_pu, np.radians(model.slack_va_degree)
+    source["sk"] = _SOURCE_SK_VA
+    return {
+        ComponentType.node: node,
+        ComponentType.sym_gen: gen,
+        ComponentType.generic_branch: branch,
+        ComponentType.shunt: shunt,
+        ComponentType.source: source,
+    }
+
+
+def _shunts(model: Admittances) -> Complexes:
+    """Everything that is not series impedance, summed by node, (n_node,), MVA at 1 pu."""
+    loop = model.from_node == model.to_node  # between buses that a switch joins: a shunt as a whole
+    series = np.where(loop, 0.0, -model.ytf * model.ratio)
+    y_shunt = model.y_shunt.copy()
+    np.add.at(y_shunt, model.from_node, model.yff - series / np.abs(model.ratio) ** 2)
+    np.add.at(y_shunt, model.to_node, model.ytt - series)
+    np.add.at(y_shunt, model.from_node[loop], (model.yft + model.ytf)[loop])
+    return y_shunt

@@ -1,0 +1,175 @@
+"""What the grid does at one moment: voltages, flows, losses, violated limits.
+
+Signs: power is positive when fed into the grid. A branch's `p_from_mw` is the power that enters it at its
+from (high-voltage) end; `slack_p_mw` is positive when the grid draws from the external grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from peerwatt.grid.admittance import Bools, Floats
+from peerwatt.grid.network import Network
+
+__all__ = ["BranchState", "GridState", "Violations"]
+
+
+@dataclass(frozen=True, slots=True)
+class BranchState:
+    """Flows of the lines, or of the transformers.
+
+    Attributes:
+        p_from_mw: (n,) active power that enters at the from (high-voltage) end.
+        q_from_mvar: (n,) reactive power that enters there.
+        i_ka: (n,) the larger current of both ends, at the voltage of that end.
+        loading_percent: (n,) current as a share of the rating; of a transformer the larger share of its
+            two windings.
+        pl_mw: (n,) active losses.
+    """
+
+    p_from_mw: Floats
+    q_from_mvar: Floats
+    i_ka: Floats
+    loading_percent: Floats
+    pl_mw: Floats
+
+    @classmethod
+    def unknown(cls, n: int) -> BranchState:
+        """Flows of `n` branches when the power flow has no solution: all nan."""
+        nan = np.full(n, np.nan)
+        return cls(nan, nan, nan, nan, nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Violations:
+    """Which limits are exceeded.
+
+    Attributes:
+        line_mask: (n_line,) loading above the line's limit.
+        trafo_mask: (n_trafo,) loading above the transformer's limit.
+        low_voltage: (n_bus,) voltage below the bus's band.
+        high_voltage: (n_bus,) voltage above the bus's band.
+    """
+
+    line_mask: Bools
+    trafo_mask: Bools
+    low_voltage: Bools
+    high_voltage: Bools
+
+    @property
+    def n_congested(self) -> int:
+        """Number of lines and transformers above their limit."""
+        return int(np.count_nonzero(self.line_mask)) + int(np.count_nonzero(self.trafo_mask))
+
+    @property
+    def n_voltage(self) -> int:
+        """Number of buses outside their voltage band."""
+        return int(np.count_nonzero(self.low_voltage)) + int(np.count_nonzero(self.high_voltage))
+
+
+@dataclass(frozen=True, slots=True)
+class GridState:
+    """The solution of one power flow.
+
+    When `converged` is False every number but the injections is nan. A bus that is out of service has a
+    voltage of nan.
+
+    Attributes:
+        converged: whether the power flow has a solution.
+        reason: why it has none, in the engine's words; empty when converged.
+        vm_pu: (n_bus,) voltage magnitude.
+        va_degree: (n_bus,) voltage angle.
+        p_mw: (n_bus,) net injection that was given.
+        q_mvar: (n_bus,) net reactive injection that was given.
+        line: flows of the lines.
+        trafo: flows of the transformers.
+        slack_p_mw: power drawn from all external grids.
+        slack_q_mvar: reactive power drawn from all external grids.
+        losses_mw: active losses of all branches and of bus shunts; sum of injections + slack = losses.
+    """
+
+    converged: bool
+    reason: str
+    vm_pu: Floats
+    va_degree: Floats
+    p_mw: Floats
+    q_mvar: Floats
+    line: BranchState
+    trafo: BranchState
+    slack_p_mw: float
+    slack_q_mvar: float
+    losses_mw: float
+
+    @classmethod
+    def failed(cls, network: Network, p_mw: Floats, q_mvar: Floats, reason: str) -> GridState:
+        """The state of a grid whose power flow has no solution.
+
+        Args:
+            network: the network.
+            p_mw: (n_bus,) net injection.
+            q_mvar: (n_bus,) net reactive injection.
+            reason: why, in the engine's words.
+        """
+        nan = np.full(network.n_bus, np.nan)
+        line, trafo = BranchState.unknown(network.n_line), BranchState.unknown(network.n_trafo)
+        numbers = (nan, nan, p_mw, q_mvar, line, trafo, np.nan, np.nan, np.nan)
+        return cls(False, reason, *numbers)  # noqa: FBT003
+
+    def violations(self, network: Network) -> Violations:
+        """Which limits of `network` this state exceeds; none when the power flow has no solution."""
+        buses = network.buses
+        return Violations(
+            line_mask=self.line.loading_percent > network.lines.max_loading_percent,
+            trafo_mask=self.trafo.loading_percent > network.trafos.max_loading_percent,
+            low_voltage=self.vm_pu < buses.min_vm_pu,
+            high_voltage=self.vm_pu > buses.max_vm_pu,
+        )
+
+    def overflow_mw(self, network: Network) -> tuple[Floats, Floats]:
+        """Flow above the limit of each branch.
+
+        The share of the active power at the from end that would have to go for the loading to fall to its
+        limit at an unchanged voltage and power factor: |p| (loading - limit) / loading.
+
+        Returns:
+            (n_line,) and (n_trafo,), MW; 0 where a branch is within its limit or nothing is known.
+        """
+        return (
+            _overflow_mw(self.line, network.lines.max_loading_percent),
+            _overflow_mw(self.trafo, network.trafos.max_loading_percent),
+        )
+
+    def overflow_sum_mw(self, network: Network) -> float:
+        """Flow above the limit, summed over congested lines and transformers, MW."""
+        line, trafo = self.overflow_mw(network)
+        return float(line.sum() + trafo.sum())
+
+    def overflow_weighted_mean(self, network: Network) -> float:
+        """Mean of (loading - limit) over congested branches, weighted by their capacity, percent.
+
+        The capacity of a branch is its apparent power at its limit. 0 when nothing is congested.
+        """
+        weight = total = 0.0
+        for branch, limit, capacity in (
+            (self.line, network.lines.max_loading_percent, network.line_capacity_mva),
+            (self.trafo, network.trafos.max_loading_percent, network.trafo_capacity_mva),
+        ):
+            excess = branch.loading_percent - limit
+            mask = excess > 0.0
+            if mask.any():
+                share = capacity()[mask]
+                weight += float(share.sum())
+                total += float(share @ excess[mask])
+        return total / weight if weight > 0.0 else 0.0
+
+
+def _overflow_mw(branch: BranchState, limit: Floats) -> Floats:
+    loading = branch.loading_percent
+    overflow = np.zeros(len(loading))
+    mask = loading > limit
+    if mask.any():
+        share = 1.0 - limit[mask] / loading[mask]
+        overflow[mask] = np.abs(branch.p_from_mw[mask]) * share
+    return overflow

@@ -1,0 +1,135 @@
+"""Tables that survive the end of their process.
+
+While a run goes on, each table grows as an Arrow stream in `journal/`: what has been flushed is readable whatever
+happens to the process. At the end the streams become one Parquet file each, written beside and renamed, so that
+a file under its final name is always whole. `recover` does the same for a run that was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from peerwatt.errors import SimulationError
+from peerwatt.sim.tables import TABLES
+
+__all__ = ["Journal", "recover", "write_atomically", "write_parquet"]
+
+FOLDER = "journal"
+ROW_GROUP = 131_072
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file under a temporary name and rename it.
+
+    Args:
+        path: final name.
+        content: text or bytes.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table so that equal tables give equal bytes, whatever batches it came in."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):  # keep the names that occur, in the order in which they do
+            names = table.column(i).cast(field.type.value_type).combine_chunks()
+            table = table.set_column(i, field, pc.dictionary_encode(names))
+    pq.write_table(table.combine_chunks(), temporary, row_group_size=ROW_GROUP, compression="zstd")
+    temporary.replace(path)
+
+
+class Journal:
+    """The growing tables of one run.
+
+    Args:
+        directory: results directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._folder = directory / FOLDER
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._streams: dict[str, tuple[pa.OSFile, pa.ipc.RecordBatchStreamWriter]] = {}
+
+    def append(self, table: str, batch: pa.RecordBatch) -> None:
+        """Add rows to a table.
+
+        Raises:
+            SimulationError: they cannot be written, as on a full disk.
+        """
+        try:
+            if table not in self._streams:
+                file = (self._folder / f"{table}.arrows").open("wb")
+                self._streams[table] = (file, pa.ipc.new_stream(file, batch.schema))
+            file, stream = self._streams[table]
+            stream.write_batch(batch)
+            file.flush()
+        except OSError as error:
+            raise SimulationError(
+                f"{self._folder}: cannot write table '{table}': {error.strerror or error}; what was written before is "
+                "kept, and opening the results recovers it"
+            ) from error
+
+    def close(self) -> None:
+        """End the streams and make Parquet files of them.
+
+        Raises:
+            SimulationError: they cannot be written; the streams stay.
+        """
+        try:
+            for file, stream in self._streams.values():
+                stream.close()
+                file.close()
+            recover(self._directory)
+        except OSError as error:
+            raise SimulationError(
+                f"{self._directory}: cannot write the tables: {error.strerror or error}; make room, then open the "
+                "results again: nothing is lost"
+            ) from error
+
+
+def recover(directory: Path) -> None:
+    """Make Parquet files of the streams of a run that has ended in whatever way.
+
+    Rows of periods that are not complete in every table are left out, as is a last batch that was cut off.
+
+    Args:
+        directory: results directory; nothing happens where there is no journal.
+    """
+    folder = directory / FOLDER
+    if not folder.is_dir():
+        return
+    tables = {path.stem: _read(path) for path in sorted(folder.glob("*.arrows")) if path.stem in TABLES}
+    # Tables are flushed together and `period` last: what it has, all have.
+    done = tables["period"]["period"].to_numpy().max() if "period" in tables and len(tables["period"]) else None
+    for name, table in tables.items():
+        kept = table if done is None else table.filter(pc.less_equal(table["period"], done))
+        write_parquet(directory / f"{name}.parquet", kept)
+    shutil.rmtree(folder)
+
+
+def _read(path: Path) -> pa.Table:
+    """All whole batches of a stream."""
+    schema, batches = TABLES[path.stem], []
+    try:
+        with pa.OSFile(str(path)) as source:
+            reader = pa.ipc.open_stream(source)
+            schema = reader.schema
+            for batch in reader:
+                batches.append(batch)  # noqa: PERF402 - keeps what was read before a broken end
+    except (pa.ArrowInvalid, OSError):
+        pass
+    return pa.Table.from_batches(batches, schema=schema)

@@ -1,0 +1,242 @@
+"""Key figures of a run: the one place where they are defined.
+
+Stage ``delivery`` throughout, except for trading. Net power of a peer is measured at its connection;
+periods whose power flow did not converge have no grid state and are left out of the grid's figures.
+
+| key | meaning |
+|---|---|
+| ``p2p_volume_mwh`` | energy traded between peers |
+| ``p2p_mean_price_eur_per_mwh`` | mean trade price, weighted by volume |
+| ``p2p_share_of_demand_percent`` | traded energy as a share of ``demand_mwh`` |
+| ``social_welfare_eur`` | welfare of all market clearings |
+| ``demand_mwh``, ``feed_in_mwh`` | net consumption and net feed-in of peers, summed over peers and periods |
+| ``self_sufficiency_percent`` | share of ``demand_mwh`` met by other peers' feed-in in the same period |
+| ``self_consumption_percent`` | share of ``feed_in_mwh`` used by other peers in the same period |
+| ``import_mwh``, ``export_mwh`` | energy from and to the external grid |
+| ``peak_import_mw`` | highest power from the external grid |
+| ``losses_mwh`` | losses of lines and transformers |
+| ``losses_percent`` | losses as a share of the demand in the same (converged) periods |
+| ``min_vm_pu``, ``max_vm_pu`` | lowest and highest voltage |
+| ``min_vm_period``, ``max_vm_period`` | period in which it occurred |
+| ``min_vm_bus``, ``max_vm_bus`` | index of the bus where it occurred (needs table ``bus``) |
+| ``max_loading_percent`` | highest loading of a line or transformer |
+| ``max_loading_period`` | period in which it occurred |
+| ``max_loading_element`` | where it occurred, e.g. ``line 12`` (needs ``line`` and ``trafo``) |
+| ``voltage_violations`` | buses outside their band, summed over periods |
+| ``congestion_violations`` | lines and transformers above their limit, summed over periods |
+| ``not_converged`` | power flows without a solution, all stages |
+| ``cost_<group>_eur`` | payments less the value of the consumption that trading added |
+| ``reference_cost_<group>_eur`` | the same without any trading between peers |
+| ``saving_<group>_eur``, ``saving_<group>_percent`` | reference cost less cost; its share |
+| ``n_<group>`` | number of peers in the group |
+| ``saving_min_eur``, ``saving_max_eur`` | saving of the worst and the best placed peer |
+| ``saving_gini`` | inequality of savings among peers, 0 (equal) to 1 |
+| ``messages``, ``messages_lost`` | messages sent; lost ones (needs table ``message``) |
+
+``<group>`` is ``consumers``, ``producers``, ``prosumers``, or ``peers`` for all of them. A figure whose
+table was not recorded, or that has no meaning (a share of nothing), is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from peerwatt.sim.columns import at_stage, codes, numbers
+from peerwatt.sim.tables import Stage
+
+__all__ = ["GROUPS", "Kpi", "compute_kpis"]
+
+Kpi = float | int | str
+"""Value of one key figure."""
+
+GROUPS = {"consumer": "consumers", "producer": "producers", "prosumer": "prosumers"}
+"""Group of peers that a figure's name ends in, by kind of peer."""
+
+Floats = NDArray[np.float64]
+
+
+def compute_kpis(tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) -> dict[str, Kpi]:
+    """Compute every key figure that the given tables allow.
+
+    Args:
+        tables: the recorded tables by name, with the schemas of ``peerwatt.sim.tables``.
+        manifest: the run's manifest; ``period_s`` is read.
+
+    Returns:
+        The figures by name, as plain numbers and texts that JSON can hold.
+    """
+    hours = float(manifest["period_s"]) / 3600.0
+    figures: dict[str, Kpi] = {}
+    if "period" in tables:
+        figures |= _market(tables["period"])
+    if "agent" in tables:
+        figures |= _energy(tables["agent"], hours)
+        figures |= _share("p2p_share_of_demand_percent", figures.get("p2p_volume_mwh"), figures["demand_mwh"])
+    if "period" in tables:
+        figures |= _exchange(tables, hours)
+        figures |= _limits(tables)
+    if "agent" in tables and "peer" in tables:
+        figures |= _money(tables["agent"], tables["peer"])
+    return figures | _traffic(tables)
+
+
+def _market(period: pa.Table) -> dict[str, Kpi]:
+    rows = at_stage(period, Stage.P2P)
+    if rows.num_rows == 0:
+        return {}
+    volume = np.nan_to_num(numbers(rows, "p2p_volume_mwh"))
+    price = np.nan_to_num(numbers(rows, "p2p_price_eur_per_mwh"))
+    total = float(volume.sum())
+    figures: dict[str, Kpi] = {"p2p_volume_mwh": total}
+    if total > 0.0:
+        figures["p2p_mean_price_eur_per_mwh"] = float(volume @ price) / total
+    figures["social_welfare_eur"] = float(np.nansum(numbers(rows, "social_welfare_eur")))
+    return figures
+
+
+def _net_energy(agent: pa.Table, hours: float) -> tuple[Floats, Floats]:
+    """Net consumption and net feed-in of all peers in MWh, each of shape (n_periods,)."""
+    period = numbers(agent, "period").astype(np.intp)
+    p_mw = np.nan_to_num(numbers(agent, "p_mw"))
+    demand = np.bincount(period, weights=np.maximum(-p_mw, 0.0)) * hours
+    feed_in = np.bincount(period, weights=np.maximum(p_mw, 0.0)) * hours
+    return np.asarray(demand, dtype=np.float64), np.asarray(feed_in, dtype=np.float64)
+
+
+def _energy(agent: pa.Table, hours: float) -> dict[str, Kpi]:
+    demand, feed_in = _net_energy(agent, hours)
+    shared = float(np.minimum(demand, feed_in).sum())
+    figures: dict[str, Kpi] = {"demand_mwh": float(demand.sum()), "feed_in_mwh": float(feed_in.sum())}
+    figures |= _share("self_sufficiency_percent", shared, figures["demand_mwh"])
+    return figures | _share("self_consumption_percent", shared, figures["feed_in_mwh"])
+
+
+def _share(name: str, part: Kpi | None, whole: Kpi) -> dict[str, Kpi]:
+    """The part as percent of the whole's size; nothing where there is no whole."""
+    if part is None or abs(float(whole)) < 1e-12:
+        return {}
+    return {name: 100.0 * float(part) / abs(float(whole))}
+
+
+def _exchange(tables: Mapping[str, pa.Table], hours: float) -> dict[str, Kpi]:
+    rows = at_stage(tables["period"], Stage.DELIVERY)
+    slack = numbers(rows, "slack_p_mw")
+    known = np.isfinite(slack)
+    if not known.any():
+        return {}
+    losses = numbers(rows, "losses_mw")
+    figures: dict[str, Kpi] = {
+        "import_mwh": float(np.maximum(slack[known], 0.0).sum() * hours),
+        "export_mwh": float(np.maximum(-slack[known], 0.0).sum() * hours),
+        "peak_import_mw": float(np.maximum(slack[known], 0.0).max()),
+        "losses_mwh": float(np.nansum(losses) * hours),
+    }
+    if "agent" in tables:
+        demand, _ = _net_energy(tables["agent"], hours)
+        period = numbers(rows, "period").astype(np.intp)[np.isfinite(losses)]
+        figures |= _share("losses_percent", figures["losses_mwh"], demand[period[period < demand.size]].sum())
+    return figures
+
+
+def _limits(tables: Mapping[str, pa.Table]) -> dict[str, Kpi]:
+    rows = at_stage(tables["period"], Stage.DELIVERY)
+    converged = numbers(tables["period"], "converged")
+    figures: dict[str, Kpi] = {"not_converged": int((converged == 0.0).sum())}
+    if rows.num_rows == 0:
+        return figures
+    figures["voltage_violations"] = int(np.nansum(numbers(rows, "n_voltage_violations")))
+    figures["congestion_violations"] = int(np.nansum(numbers(rows, "n_congested_lines")))
+    figures |= _extreme(rows, "min_vm_pu", "min_vm_period", sign=-1.0)
+    figures |= _extreme(rows, "max_vm_pu", "max_vm_period", sign=1.0)
+    figures |= _extreme(rows, "max_loading_percent", "max_loading_period", sign=1.0)
+    if "bus" in tables:
+        buses = at_stage(tables["bus"], Stage.DELIVERY)
+        for name, sign in (("min_vm_bus", -1.0), ("max_vm_bus", 1.0)):
+            if (row := _argmax(sign * numbers(buses, "vm_pu"))) is not None:
+                figures[name] = int(buses.column("bus")[row].as_py())
+    if "line" in tables and "trafo" in tables and "max_loading_percent" in figures:
+        figures |= _most_loaded(tables)
+    return figures
+
+
+def _argmax(values: Floats) -> int | None:
+    return int(np.nanargmax(values)) if np.isfinite(values).any() else None
+
+
+def _extreme(rows: pa.Table, column: str, period: str, *, sign: float) -> dict[str, Kpi]:
+    values = numbers(rows, column)
+    row = _argmax(sign * values)
+    return {} if row is None else {column: float(values[row]), period: int(rows.column("period")[row].as_py())}
+
+
+def _most_loaded(tables: Mapping[str, pa.Table]) -> dict[str, Kpi]:
+    best: tuple[float, str] | None = None
+    for name in ("line", "trafo"):
+        rows = at_stage(tables[name], Stage.DELIVERY)
+        loading = numbers(rows, "loading_percent")
+        row = _argmax(loading)
+        if row is not None and (best is None or loading[row] > best[0]):
+            best = (float(loading[row]), f"{name} {rows.column(name)[row].as_py()}")
+    return {} if best is None else {"max_loading_element": best[1]}
+
+
+def _money(agent: pa.Table, peer: pa.Table) -> dict[str, Kpi]:
+    row, names = codes(agent, "agent")
+    kinds = dict(zip(peer.column("agent").to_pylist(), peer.column("kind").to_pylist(), strict=True))
+    group = np.array([GROUPS.get(kinds.get(name, ""), "") for name in names], dtype=object)
+
+    def total(column: str) -> Floats:  # (n_agents,)
+        values = np.nan_to_num(numbers(agent, column))
+        return np.bincount(row, weights=values, minlength=len(names)).astype(np.float64)
+
+    cost = total("payment_eur") - total("utility_eur")
+    reference = total("reference_payment_eur")
+    figures: dict[str, Kpi] = {}
+    for name in (*GROUPS.values(), "peers"):
+        member = np.ones(len(names), dtype=bool) if name == "peers" else group == name
+        figures[f"n_{name}"] = int(member.sum())
+        if member.any():
+            figures |= _group_cost(name, float(cost[member].sum()), float(reference[member].sum()))
+    return figures | _fairness(reference - cost)
+
+
+def _group_cost(name: str, cost: float, reference: float) -> dict[str, Kpi]:
+    saving = reference - cost
+    figures: dict[str, Kpi] = {
+        f"cost_{name}_eur": cost,
+        f"reference_cost_{name}_eur": reference,
+        f"saving_{name}_eur": saving,
+    }
+    return figures | _share(f"saving_{name}_percent", saving, reference)
+
+
+def _fairness(saving: Floats) -> dict[str, Kpi]:
+    """Spread of the savings over peers, shape (n_agents,).
+
+    The Gini coefficient is normalised by the mean absolute value, so that it stays within [0, 1] when some
+    peers lose (Raffinetti, Siletti and Vernizzi, 2015); without losers it is the usual one.
+    """
+    if saving.size == 0:
+        return {}
+    figures: dict[str, Kpi] = {"saving_min_eur": float(saving.min()), "saving_max_eur": float(saving.max())}
+    size = float(np.abs(saving).sum())
+    if size > 1e-9:
+        ordered = np.sort(saving)
+        rank = 2.0 * np.arange(1, saving.size + 1) - saving.size - 1.0
+        figures["saving_gini"] = float(rank @ ordered) / (saving.size * size)
+    return figures
+
+
+def _traffic(tables: Mapping[str, pa.Table]) -> dict[str, Kpi]:
+    if "message" in tables:
+        count = numbers(tables["message"], "n")
+        lost = np.isnan(numbers(tables["message"], "delivered_s"))
+        return {"messages": int(count.sum()), "messages_lost": int(count[lost].sum())}
+    if "period" in tables:
+        return {"messages": int(np.nansum(numbers(tables["period"], "messages")))}
+    return {}

@@ -1,0 +1,105 @@
+"""What one market period came to: the one thing that the recorder, the page and the key figures read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from peerwatt.agents.context import Bids, Context, PeriodDraft
+from peerwatt.agents.messages import FloatArray
+from peerwatt.agents.settings import TariffSettings
+from peerwatt.grid.state import GridState
+from peerwatt.market.clearing import Clearing, Trades
+from peerwatt.market.settlement import Entries
+from peerwatt.sim.bus import Delivery
+
+__all__ = ["PeriodResult", "publish"]
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodResult:
+    """One period; arrays (n_peers,) where nothing else is said, none of which is changed later.
+
+    Attributes:
+        period: number of the period.
+        period_h: its length, h.
+        fee_eur_per_mwh: network fee on trades between peers.
+        states: grid by stage; a stage that was not reached is missing.
+        bids: what the market received, None when it did not open.
+        clearing: what it made of it.
+        trades: trades between peers.
+        entries: every euro of the period.
+        messages: every message sent in the period.
+        p_forecast_mw: net power expected before trading.
+        p_p2p_mw: net power after trading.
+        p_delivered_mw, q_delivered_mvar: what the meters say.
+        p_traded_mw: net power sold to other peers.
+        soc_mwh: energy in the batteries at the end.
+        utility_eur: value of the consumption that trading added.
+        payment_eur: what each peer paid less what it received.
+        reference_payment_eur: the same without trading.
+    """
+
+    period: int
+    period_h: float
+    fee_eur_per_mwh: float
+    states: dict[str, GridState]
+    bids: Bids | None
+    clearing: Clearing | None
+    trades: Trades
+    entries: Entries
+    messages: list[Delivery]
+    p_forecast_mw: FloatArray
+    p_p2p_mw: FloatArray
+    p_delivered_mw: FloatArray
+    q_delivered_mvar: FloatArray
+    p_traded_mw: FloatArray
+    soc_mwh: FloatArray
+    utility_eur: FloatArray
+    payment_eur: FloatArray
+    reference_payment_eur: FloatArray
+
+
+def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> PeriodResult:
+    """Close a period.
+
+    Args:
+        draft: what the agents have worked out.
+        context: the run.
+        messages: record of the bus.
+    """
+    n, tariff, period_h = len(context.population), context.tariff, context.period_h
+    position = draft.position
+    extra_without = position.usual_mw - position.firm_mw
+    reference_mw, _ = draft.realised.net(draft.battery_mw, extra_without)
+    entries = Entries.concat(draft.entries)
+    paid = np.bincount(entries.payer, entries.amount_eur, n + 2)
+    received = np.bincount(entries.payee, entries.amount_eur, n + 2)
+    moved = position.firm_mw + context.population.p_change_mw
+    return PeriodResult(
+        period=draft.period,
+        period_h=period_h,
+        fee_eur_per_mwh=tariff.network_fee_eur_per_mwh,
+        states=draft.states,
+        bids=draft.bids,
+        clearing=draft.clearing,
+        trades=draft.trades,
+        entries=entries,
+        messages=messages,
+        p_forecast_mw=position.firm_mw,
+        p_p2p_mw=position.firm_mw + draft.p_change_mw,
+        p_delivered_mw=draft.p_delivered_mw,
+        q_delivered_mvar=draft.q_delivered_mvar,
+        p_traded_mw=draft.p_traded_mw,
+        soc_mwh=context.population.batteries.soc_mwh.copy(),
+        utility_eur=position.utility_eur(moved, tariff, period_h),
+        payment_eur=np.asarray((paid - received)[:n], dtype=np.float64),
+        reference_payment_eur=payment_without_trading(reference_mw, tariff, period_h),
+    )
+
+
+def payment_without_trading(p_mw: FloatArray, tariff: TariffSettings, period_h: float) -> FloatArray:
+    """What each peer would pay the supplier alone, negative when it is paid; (n_peers,)."""
+    price = np.where(p_mw < 0.0, tariff.supply_eur_per_mwh, tariff.feed_in_eur_per_mwh)
+    return -p_mw * price * period_h

@@ -1,0 +1,234 @@
+"""From a period's result to the rows of each table.
+
+One method per table: arrays in, columns out, names as codes into one vocabulary. Nothing here loops over peers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from peerwatt.agents.messages import IntArray
+from peerwatt.grid.network import Network
+from peerwatt.grid.state import BranchState, GridState
+from peerwatt.market.clearing import Status
+from peerwatt.sim.period import PeriodResult
+from peerwatt.sim.tables import STAGES
+
+__all__ = ["Columns", "Rows", "Vocabulary"]
+
+Columns = dict[str, Any]
+
+_UNKNOWN = (
+    "slack_p_mw",
+    "losses_mw",
+    "n_congested_lines",
+    "overflow_sum_mw",
+    "overflow_weighted_mean",
+    "n_voltage_violations",
+    "min_vm_pu",
+    "max_vm_pu",
+    "max_loading_percent",
+)
+"""What nobody knows where the power flow has no solution."""
+
+
+class Vocabulary:
+    """Names by code: peers first, then supplier and DSO, then everyone else on the bus.
+
+    Args:
+        peers: names of the peers.
+        market: name of who runs the market.
+        others: further names.
+    """
+
+    def __init__(self, peers: tuple[str, ...], market: str, others: tuple[str, ...]) -> None:
+        self.names = [*peers, *others]
+        self.market = market
+        self.code = {name: i for i, name in enumerate(self.names)}
+
+
+class Rows:
+    """Makes the rows of every table.
+
+    Args:
+        network: the grid.
+        vocabulary: names of everyone who can occur.
+    """
+
+    def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
+        self._network = network
+        self._vocabulary = vocabulary
+        self.by_table: dict[str, Callable[[PeriodResult], Columns]] = {
+            "bus": self._bus,
+            "line": self._line,
+            "trafo": self._trafo,
+            "bid": self._bid,
+            "trade": _trade,
+            "message": self._message,
+            "settlement": _settlement,
+            "agent": _agent,
+            "period": self._period,  # last: a period whose row is there is complete in all tables
+        }
+
+    def _period(self, result: PeriodResult) -> Columns:
+        reached = _stages(result)
+        n = len(reached)
+        columns: Columns = {"period": np.full(n, result.period), "stage": np.array([code for code, _ in reached])}
+        rows = [_grid_totals(state, self._network) for _, state in reached]
+        for name in rows[0] if rows else ():
+            columns[name] = [row[name] for row in rows]
+        at = [i for i, (code, _) in enumerate(reached) if STAGES[code] == "p2p"]
+        for name, value in _market_totals(result).items():
+            columns[name] = [value if i in at else None for i in range(n)]
+        # All messages of a period stand at its last stage.
+        total = sum(delivery.n for delivery in result.messages)
+        columns["messages"] = [total if i == n - 1 else 0 for i in range(n)]
+        return columns
+
+    def _bus(self, result: PeriodResult) -> Columns:
+        reached = _stages(result)
+        return {
+            **_keys(result, reached, self._network.n_bus),
+            "bus": np.tile(self._network.buses.index, len(reached)),
+            **{
+                name: np.concatenate([getattr(state, name) for _, state in reached])
+                for name in ("vm_pu", "va_degree", "p_mw", "q_mvar")
+            },
+        }
+
+    def _line(self, result: PeriodResult) -> Columns:
+        reached = _stages(result)
+        flows = [state.line for _, state in reached]
+        return {**_keys(result, reached, self._network.n_line), **_branch("line", self._network.lines.index, flows)}
+
+    def _trafo(self, result: PeriodResult) -> Columns:
+        reached = _stages(result)
+        flows = [state.trafo for _, state in reached]
+        return {**_keys(result, reached, self._network.n_trafo), **_branch("trafo", self._network.trafos.index, flows)}
+
+    def _bid(self, result: PeriodResult) -> Columns:
+        bids, code = result.bids, self._vocabulary.code
+        if bids is None:
+            return {}
+        n = len(bids.peer)
+        return {
+            "period": np.full(n, result.period),
+            "market": np.full(n, code[self._vocabulary.market]),
+            "agent": np.where(bids.peer < 0, code["supplier"], bids.peer),
+            "step": bids.step,
+            "p_min_mw": bids.p_min_mw,
+            "p_max_mw": bids.p_max_mw,
+            "cost_a_eur_per_mw2h": bids.cost_a,
+            "cost_b_eur_per_mwh": bids.cost_b,
+        }
+
+    def _message(self, result: PeriodResult) -> Columns:
+        code, rows = self._vocabulary.code, result.messages
+        return {
+            "time_s": [row.time_s for row in rows],
+            "period": [row.period for row in rows],
+            "kind": [row.kind for row in rows],
+            "sender": [code[row.sender] for row in rows],
+            "receiver": [code[row.receiver] for row in rows],
+            "delivered_s": [row.delivered_s if row.delivered_s >= 0 else None for row in rows],
+            "n": [row.n for row in rows],
+        }
+
+
+def _stages(result: PeriodResult) -> list[tuple[int, GridState]]:
+    """Stages that were reached, in order, with their codes."""
+    return [(code, result.states[stage]) for code, stage in enumerate(STAGES) if stage in result.states]
+
+
+def _keys(result: PeriodResult, reached: list[tuple[int, GridState]], n: int) -> Columns:
+    return {
+        "period": np.full(n * len(reached), result.period),
+        "stage": np.repeat(np.array([code for code, _ in reached]), n),
+    }
+
+
+def _branch(kind: str, index: IntArray, flows: list[BranchState]) -> Columns:
+    names = ("p_from_mw", "q_from_mvar", "i_ka", "loading_percent", "pl_mw")
+    columns: Columns = {kind: np.tile(index, len(flows))}
+    return columns | {name: np.concatenate([getattr(flow, name) for flow in flows]) for name in names}
+
+
+def _grid_totals(state: GridState, network: Network) -> Columns:
+    if not state.converged:
+        return {"converged": False, "reason": state.reason, **dict.fromkeys(_UNKNOWN)}
+    violations = state.violations(network)
+    congested = violations.n_congested
+    loading = np.concatenate([state.line.loading_percent, state.trafo.loading_percent])
+    return {
+        "converged": True,
+        "reason": "",
+        "slack_p_mw": state.slack_p_mw,
+        "losses_mw": state.losses_mw,
+        "n_congested_lines": congested,
+        "overflow_sum_mw": state.overflow_sum_mw(network) if congested else 0.0,
+        "overflow_weighted_mean": state.overflow_weighted_mean(network) if congested else 0.0,
+        "n_voltage_violations": violations.n_voltage,
+        "min_vm_pu": float(np.nanmin(state.vm_pu)),
+        "max_vm_pu": float(np.nanmax(state.vm_pu)),
+        "max_loading_percent": float(np.nanmax(loading)) if len(loading) else None,
+    }
+
+
+def _market_totals(result: PeriodResult) -> Columns:
+    clearing, trades = result.clearing, result.trades
+    volume = trades.p_mw.sum()
+    price = float(trades.p_mw @ trades.price_eur_per_mwh / volume) if volume > 0.0 else None
+    solved = clearing is not None and clearing.status in (Status.OPTIMAL, Status.EMPTY)
+    return {
+        "p2p_volume_mwh": float(volume) * result.period_h,
+        "p2p_price_eur_per_mwh": price,
+        "social_welfare_eur": clearing.social_welfare_eur if clearing is not None and solved else None,
+        "market_status": clearing.status.value if clearing is not None else None,
+        "iterations": clearing.iterations if clearing is not None else None,
+    }
+
+
+def _trade(result: PeriodResult) -> Columns:
+    trades = result.trades
+    n = len(trades)
+    return {
+        "period": np.full(n, result.period),
+        "product": np.zeros(n, dtype=np.int32),
+        "seller": trades.seller,
+        "buyer": trades.buyer,
+        "p_mw": trades.p_mw,
+        "price_eur_per_mwh": trades.price_eur_per_mwh,
+        "fee_eur_per_mwh": np.full(n, result.fee_eur_per_mwh),
+        "round": np.zeros(n, dtype=np.int32),
+    }
+
+
+def _settlement(result: PeriodResult) -> Columns:
+    entries = result.entries
+    return {
+        "period": np.full(len(entries), result.period),
+        "payer": entries.payer,
+        "payee": entries.payee,
+        "reason": entries.reason,
+        "amount_eur": entries.amount_eur,
+    }
+
+
+def _agent(result: PeriodResult) -> Columns:
+    n = len(result.p_traded_mw)
+    return {
+        "period": np.full(n, result.period),
+        "agent": np.arange(n),
+        "p_forecast_mw": result.p_forecast_mw,
+        "p_p2p_mw": result.p_p2p_mw,
+        "p_mw": result.p_delivered_mw,
+        "q_mvar": result.q_delivered_mvar,
+        "p_traded_mw": result.p_traded_mw,
+        "soc_mwh": result.soc_mwh,
+        "utility_eur": result.utility_eur,
+        "payment_eur": result.payment_eur,
+        "reference_payment_eur": result.reference_payment_eur,
+    }

@@ -1,0 +1,258 @@
+"""Scenarios: everything that a run depends on, in one immutable value with a YAML form.
+
+Each field's description becomes the documentation of the file and its JSON Schema (`peerwatt schema`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+
+from peerwatt.agents.settings import ForecastSettings, PopulationSettings, Settings, TariffSettings
+from peerwatt.errors import Fault, ScenarioError
+from peerwatt.grid.engine import ENGINES
+from peerwatt.market.mechanism import MECHANISMS, Mechanism, make_mechanism
+from peerwatt.registry import nearest
+from peerwatt.sim.reading import read_document, set_path, validated
+from peerwatt.sim.tables import TABLES
+
+__all__ = [
+    "CommunicationSettings",
+    "GridSettings",
+    "MarketSettings",
+    "Scenario",
+    "TimeSettings",
+    "shipped_scenarios",
+]
+
+DAY_S = 86_400
+MIN_PERIOD_S = 60
+
+
+class GridSettings(Settings):
+    """Which grid, and what it may carry."""
+
+    case: str = Field(
+        "simbench:1-LV-semiurb4--2-sw",
+        min_length=1,
+        description="`simbench:CODE` for a SimBench grid with its year of profiles, or the path of a pandapower net "
+        "as JSON, relative to the scenario file.",
+    )
+    profiles: Path | None = Field(
+        None,
+        description="CSV or Parquet file with a column `time` and columns such as `load.House 3.p_mw`, in MW; relative "
+        "to the scenario file. Without it the loads of a JSON net stay as they are.",
+    )
+    engine: str = Field("power-grid-model", description="What solves the AC power flow.")
+    min_vm_pu: Annotated[float, Field(gt=0.0, lt=2.0)] | None = Field(
+        None,
+        description="Lower voltage limit of all buses, pu; by default that of the net, 0.9 where it has none.",
+    )
+    max_vm_pu: Annotated[float, Field(gt=0.0, lt=2.0)] | None = Field(
+        None,
+        description="Upper voltage limit of all buses, pu; by default that of the net, 1.1 where it has none.",
+    )
+    max_loading_percent: Annotated[float, Field(gt=0.0, le=1000.0)] | None = Field(
+        None,
+        description="Loading limit of all lines and transformers, percent; by default that of the net, or 100.",
+    )
+    on_divergence: Literal["continue", "stop"] = Field(
+        "continue", description="What to do when a power flow has no solution: record it and go on, or stop."
+    )
+
+    @field_validator("engine")
+    @classmethod
+    def _is_installed(cls, value: str) -> str:
+        return ENGINES.known(value)
+
+    @model_validator(mode="after")
+    def _band_is_open(self) -> Self:
+        if self.min_vm_pu is not None and self.max_vm_pu is not None and self.min_vm_pu >= self.max_vm_pu:
+            raise ValueError(f"min_vm_pu ({self.min_vm_pu:g}) is not below max_vm_pu ({self.max_vm_pu:g})")
+        return self
+
+
+class TimeSettings(Settings):
+    """When, and in which steps."""
+
+    start: date = Field(date(2016, 6, 21), description="First day, YYYY-MM-DD; SimBench's year is 2016.")
+    periods: Annotated[int, Field(ge=1, le=1_000_000)] = Field(96, description="Number of market periods.")
+    period_s: Annotated[int, Field(ge=MIN_PERIOD_S, le=DAY_S)] = Field(
+        900, description="Length of a market period, seconds; must divide the day (900 is 15 minutes)."
+    )
+
+    @field_validator("period_s")
+    @classmethod
+    def _divides_the_day(cls, value: int) -> int:
+        if DAY_S % value:
+            near = min((s for s in range(MIN_PERIOD_S, DAY_S + 1) if DAY_S % s == 0), key=lambda s: abs(s - value))
+            raise ValueError(
+                f"{value} s does not divide the day of {DAY_S} s; the nearest length that does is {near} s"
+            )
+        return value
+
+
+class MarketSettings(Settings):
+    """How peers trade with each other."""
+
+    mechanism: str = Field(
+        "double_auction",
+        description="`double_auction` (uniform price, run by a mediator: CM1), `bilateral` (equilibrium of bilateral "
+        "trading: CM2), or the name of one's own.",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the mechanism, e.g. `k: 0.5` for the double auction."
+    )
+
+    @field_validator("mechanism")
+    @classmethod
+    def _is_installed(cls, value: str) -> str:
+        return MECHANISMS.known(value)
+
+    @model_validator(mode="after")
+    def _takes_the_options(self) -> Self:
+        try:
+            self.build()
+        except ScenarioError as error:
+            raise ValueError("; ".join(str(fault) for fault in error.faults)) from None
+        return self
+
+    def build(self) -> Mechanism:
+        """Make the mechanism."""
+        return make_mechanism(self.mechanism, **self.options)
+
+
+class CommunicationSettings(Settings):
+    """How messages between peers and the operators travel."""
+
+    fidelity: Literal["message", "round"] = Field(
+        "message",
+        description="`message`: each message travels on its own; `round`: equal messages travel as one batch of "
+        "arrays, with the same result. Use `round` for thousands of peers.",
+    )
+    latency_s: Annotated[int, Field(ge=0, le=DAY_S)] = Field(1, description="Time under way, whole seconds.")
+    jitter_s: Annotated[int, Field(ge=0, le=DAY_S)] = Field(
+        0, description="Largest extra time under way, whole seconds; uniform."
+    )
+    loss: Annotated[float, Field(ge=0.0, le=1.0)] = Field(0.0, description="Share of messages that never arrive.")
+
+
+class Scenario(Settings):
+    """Everything that a run depends on.
+
+    Read one with `Scenario.load`, change it with `scenario.replace(**{"population.pv_share": 0.6})`.
+    """
+
+    name: str = Field("scenario", min_length=1, max_length=80, description="Short name.")
+    description: str = Field("", description="What it shows, for the report.")
+    grid: GridSettings = GridSettings()
+    time: TimeSettings = TimeSettings()
+    population: PopulationSettings = PopulationSettings()
+    market: MarketSettings = MarketSettings()
+    tariff: TariffSettings = TariffSettings()
+    forecast: ForecastSettings = ForecastSettings()
+    communication: CommunicationSettings = CommunicationSettings()
+    record: tuple[str, ...] = Field(
+        tuple(name for name in TABLES if name != "peer"), description="Tables to write; `peer` always is."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="Root seed of all random streams.")
+
+    _base: Path = PrivateAttr(default=Path())
+
+    @field_validator("record")
+    @classmethod
+    def _tables_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in TABLES:
+                raise ValueError(f"'{name}' is not a table; tables: {', '.join(TABLES)}")
+        return tuple(name for name in TABLES if name in value)
+
+    @classmethod
+    def load(cls, source: str | Path = "lv-village", changes: Mapping[str, Any] | None = None) -> Scenario:
+        """Read a scenario.
+
+        Args:
+            source: name of a shipped scenario, or path of a YAML file.
+            changes: values by key path, as `replace` takes them.
+
+        Raises:
+            ScenarioError: nothing is found, or something in it is wrong; all faults at once.
+        """
+        path = _find(source)
+        document = read_document(path)
+        for key, value in (changes or {}).items():
+            set_path(document, key, value)
+        document.setdefault("name", path.stem)
+        return validated(cls, document, str(source)).at(path.parent)
+
+    def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Scenario:
+        """Return a scenario with some values changed.
+
+        Args:
+            changes: values by key path, e.g. ``{"population.pv_share": 0.6, "time.periods": 8}``.
+            **more: the same for keys at the top, e.g. ``seed=2``.
+
+        Raises:
+            ScenarioError: an unknown key or a wrong value.
+        """
+        document = self.model_dump(mode="json")
+        for path, value in {**(changes or {}), **more}.items():
+            set_path(document, path, value)
+        return validated(Scenario, document, self.name).at(self._base)
+
+    def to_yaml(self) -> str:
+        """The scenario as YAML with every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def digest(self) -> str:
+        """Hash of everything that decides the result; the name and the description do not."""
+        document = self.model_dump(mode="json", exclude={"name", "description"})
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def base(self) -> Path:
+        """Directory that relative paths in it refer to."""
+        return self._base
+
+    def at(self, base: Path) -> Scenario:
+        """Return the scenario with another directory for its relative paths."""
+        other = self.model_copy()
+        other._base = base
+        return other
+
+    @property
+    def start(self) -> datetime:
+        """Begin of the first period."""
+        return datetime.combine(self.time.start, datetime.min.time())
+
+    @property
+    def end(self) -> datetime:
+        """End of the last period."""
+        return self.start + timedelta(seconds=self.time.periods * self.time.period_s)
+
+
+def shipped_scenarios() -> dict[str, Path]:
+    """Files of the scenarios that come with peerwatt, by name."""
+    folder = Path(str(resources.files("peerwatt"))) / "experiments" / "scenarios"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _find(source: str | Path) -> Path:
+    """A file that exists, else a shipped scenario."""
+    path, shipped = Path(source), shipped_scenarios()
+    if path.is_file():
+        return path
+    if str(source) in shipped:
+        return shipped[str(source)]
+    if path.is_dir():
+        raise ScenarioError(Fault(str(source), "is a directory", "name the scenario file in it"))
+    remedy = f"{nearest(str(source), list(shipped))} or the path of a YAML file"
+    raise ScenarioError(Fault(str(source), "there is no such scenario or file", remedy))
