@@ -68,7 +68,7 @@ def convert_net(net: pandapowerNet, name: str) -> Network:
 def _solve_without_load(net: pandapowerNet, name: str) -> Any:
     import pandapower
 
-    bare = copy.deepcopy(net)
+    bare = _copied(net)
     for table in INJECTION_TABLES:
         bare[table]["in_service"] = False
         bare[table][["p_mw", "q_mvar"]] = 0.0  # pandapower trips over nan even out of service
@@ -81,6 +81,11 @@ def _solve_without_load(net: pandapowerNet, name: str) -> Any:
     _refuse_islands(bare, name)
     _refuse_contradictions(bare, name)
     return bare
+
+
+def _copied(net: pandapowerNet) -> Any:
+    """A copy without the profiles that SimBench keeps in its networks, which are large."""
+    return copy.deepcopy(type(net)({key: value for key, value in net.items() if key != "profiles"}))
 
 
 def _refuse_islands(solved: Any, name: str) -> None:
@@ -124,8 +129,7 @@ def _to_json(net: pandapowerNet) -> str:
     """The network as pandapower writes it, without profiles and results."""
     import pandapower
 
-    copied = copy.deepcopy(net)
-    copied.pop("profiles", None)
+    copied = _copied(net)
     pandapower.toolbox.clear_result_tables(copied)
     text = pandapower.to_json(copied, filename=None)
     return str(text)

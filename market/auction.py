@@ -67,43 +67,44 @@ def double_auction(book: StepBook, rng: np.random.Generator, *, k: float = 0.5) 
         BookError: the book contradicts itself, or an agent would trade with itself.
     """
     validate(book)
-    p_mw, price = book.p_mw, book.price_eur_per_mwh
-    order = _canonical(book)[rng.permutation(p_mw.size)]
-    signed = p_mw[order]
-    sells, buys = order[signed > 0.0], order[signed < 0.0]
+    order = _shuffled(book, rng)
+    # from here in this order: not even the rounding of sums depends on the order of the book
+    agent, p_mw, price = book.agent[order], book.p_mw[order], book.price_eur_per_mwh[order]
+    sells, buys = np.flatnonzero(p_mw > 0.0), np.flatnonzero(p_mw < 0.0)
     if not (sells.size and buys.size):
         return empty_clearing(book.n_agents, n_steps=p_mw.size, message="no seller" if buys.size else "no buyer")
 
-    ask = _Side.sorted(price[sells], p_mw[sells])
-    bid = _Side.sorted(-price[buys], -p_mw[buys])
+    ask = _Side.sorted(agent[sells], price[sells], p_mw[sells])
+    bid = _Side.sorted(agent[buys], -price[buys], -p_mw[buys])
     rounding = _ROUNDING * max(ask.upto[-1], bid.upto[-1])
     volume = _volume(ask, bid)
     sold, bought = ask.accept(volume, rounding), bid.accept(volume, rounding)
     accepted = np.zeros(p_mw.size)
     accepted[sells], accepted[buys] = sold, -bought
-    if volume <= rounding:
-        uniform, trades = np.nan, Trades.none()
-        welfare = np.zeros(p_mw.size)
-    else:
+    uniform, trades, welfare = np.nan, Trades.none(), accepted
+    if volume > rounding:
         uniform = _price(ask, bid, volume, rounding, k)
-        trades = _match(book, sells, sold, buys, bought, uniform, rounding)
+        trades = _match(ask.agent, sold, bid.agent, bought, uniform, rounding, book.n_agents)
         welfare = (uniform - price) * accepted * book.period_h  # (n_steps,)
+    accepted_mw = np.empty_like(accepted)
+    accepted_mw[order] = accepted
     return Clearing(
         status=Status.OPTIMAL,
-        p_mw=sum_by_agent(book.agent, accepted, book.n_agents),
+        p_mw=sum_by_agent(agent, accepted, book.n_agents),
         trades=trades,
         social_welfare_eur=float(-(price @ accepted) * book.period_h),
-        welfare_eur=sum_by_agent(book.agent, welfare, book.n_agents),
+        welfare_eur=sum_by_agent(agent, welfare, book.n_agents),
         price_eur_per_mwh=uniform,
-        accepted_mw=accepted,
+        accepted_mw=accepted_mw,
     )
 
 
-def _canonical(book: StepBook) -> IntArray:
-    """Order of the steps by agent, price and quantity, whatever the order of the book."""
+def _shuffled(book: StepBook, rng: np.random.Generator) -> IntArray:
+    """A shuffle of the steps that does not depend on their order: from agent, price and quantity."""
+    shuffle = rng.permutation(book.agent.size)
     if (book.agent[1:] > book.agent[:-1]).all():
-        return np.arange(book.agent.size)
-    return np.lexsort((book.p_mw, book.price_eur_per_mwh, book.agent))
+        return shuffle
+    return np.lexsort((book.p_mw, book.price_eur_per_mwh, book.agent))[shuffle]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +112,24 @@ class _Side:
     """One side of the market, best step first; a buy counts with its negative price.
 
     Attributes:
+        agent: agent of each step, in the shuffled order.
         rank: position of each sorted step in the shuffled order.
         cost: price of a sell, negative price of a buy, rising.
         quantity: positive quantities.
         upto: cumulative quantity, the step included.
     """
 
+    agent: IntArray
     rank: IntArray
     cost: FloatArray
     quantity: FloatArray
     upto: FloatArray
 
     @classmethod
-    def sorted(cls, cost: FloatArray, quantity: FloatArray) -> _Side:
+    def sorted(cls, agent: IntArray, cost: FloatArray, quantity: FloatArray) -> _Side:
         rank = cost.argsort(kind="stable")
         quantity = quantity[rank]
-        return cls(rank, cost[rank], quantity, quantity.cumsum())
+        return cls(agent, rank, cost[rank], quantity, quantity.cumsum())
 
     def at(self, cost: FloatArray) -> FloatArray:
         """Quantity of all steps that cost at most this."""
@@ -168,17 +171,17 @@ def _price(ask: _Side, bid: _Side, volume: float, rounding: float, k: float) -> 
 
 
 def _match(
-    book: StepBook,
-    sells: IntArray,
+    seller: IntArray,
     sold: FloatArray,
-    buys: IntArray,
+    buyer: IntArray,
     bought: FloatArray,
     price: float,
     rounding: float,
+    n_agents: int,
 ) -> Trades:
     """Pair accepted sells and buys along their cumulative quantities, in the shuffled order."""
-    sells, sold = sells[sold > 0.0], sold[sold > 0.0]
-    buys, bought = buys[bought > 0.0], bought[bought > 0.0]
+    seller, sold = seller[sold > 0.0], sold[sold > 0.0]
+    buyer, bought = buyer[bought > 0.0], bought[bought > 0.0]
     sold_upto, bought_upto = sold.cumsum(), bought.cumsum()
     ends = np.concatenate((sold_upto, bought_upto))
     ends.sort()
@@ -187,13 +190,13 @@ def _match(
     real = length > rounding
     length = length[real]
     middle = ends[real] - 0.5 * length
-    seller = book.agent[sells[np.minimum(sold_upto.searchsorted(middle), sells.size - 1)]]
-    buyer = book.agent[buys[np.minimum(bought_upto.searchsorted(middle), buys.size - 1)]]
-    pair = seller * book.n_agents + buyer
+    seller = seller[np.minimum(sold_upto.searchsorted(middle), seller.size - 1)]
+    buyer = buyer[np.minimum(bought_upto.searchsorted(middle), buyer.size - 1)]
+    pair = seller * n_agents + buyer
     order = pair.argsort(kind="stable")
     pair = pair[order]
     first = np.ones(pair.size, dtype=bool)  # where a pair of agents begins; they may meet with several steps
     first[1:] = pair[1:] != pair[:-1]
     pair = pair[first]
     p_mw = np.add.reduceat(length[order], np.flatnonzero(first))
-    return Trades(pair // book.n_agents, pair % book.n_agents, p_mw, np.full(pair.size, price))
+    return Trades(pair // n_agents, pair % n_agents, p_mw, np.full(pair.size, price))

@@ -15,9 +15,9 @@ quadratic program in (P, x). Its duals mu_n, the marginal value of power of ever
     mu_s + c_sb >= mu_b - c_bs                        where x_e = 0
 
 **Ties.** Where several trades are worth the same, their split is not unique. A regulariser per pair makes it
-so: r (x + x^2 / 2X), with r = 1e-7 of the spread of prices and X the most that the pair can trade. Its square
+so: r (x + x^2 / 4X), with r = 1e-7 of the spread of prices and X the most that the pair can trade. Its square
 shares among equal partners in proportion to X, whatever the order of the book; its linear part takes no
-trade, no detour and no circle that gains nothing (two legs cost at least 2r per MWh, one at most 2r). It
+trade, no detour and no circle that gains nothing (two legs cost at least 2r per MWh, one at most 1.5r). It
 shifts prices, and the welfare per traded MWh, by some 1e-7 of the spread of prices; welfare is reported
 without it.
 
@@ -45,6 +45,7 @@ __all__ = ["Bilateral", "bilateral"]
 
 _REGULARISER = 1e-7  # of the spread of prices
 _SMALL = 1e-6  # share of an agent's size that trades too small to be any may add up to
+_TOUCHED = 1e-3  # share of a trade that tidying up may change at most
 _PIQP_AGENTS = 1000  # more are solved with Clarabel
 _ENDLESS = "unbounded: the incentives (negative pair costs) make a circle of trades pay without end"
 _NAMED = 8  # agents named in a message
@@ -84,7 +85,8 @@ def bilateral(book: QuadraticBook, *, solver: QpSolver = QpSolver.AUTO, max_iter
     Args:
         book: costs, bounds, pairs and their costs. A pair whose seller cannot feed in (P_max <= 0) or whose
             buyer cannot draw (P_min >= 0) carries no trade, (1e) and (1f).
-        solver: which solver; PIQP up to 1,000 agents and Clarabel above if not told.
+        solver: which solver; if not told PIQP up to 1,000 agents and Clarabel above, and the other one
+            where the first does not converge.
         max_iter: most iterations of the solver.
 
     Raises:
@@ -100,17 +102,19 @@ def bilateral(book: QuadraticBook, *, solver: QpSolver = QpSolver.AUTO, max_iter
         return failed_clearing(Status.INFEASIBLE, n, message=_conflict(book, pairs) or "no pair may trade")
 
     scale = _Scale.of(book, pairs)
-    if solver is QpSolver.AUTO:
-        solver = QpSolver.PIQP if n <= _PIQP_AGENTS else QpSolver.CLARABEL
     problem = _program(book, pairs, scale)
-    solution = solve(problem, solver, max_iter=max_iter)
-    if solution.converged and solution.x[n:].max() * scale.power > 2.0 * scale.size.sum():
+    first, second = (QpSolver.PIQP, QpSolver.CLARABEL) if n <= _PIQP_AGENTS else (QpSolver.CLARABEL, QpSolver.PIQP)
+    solution = solve(problem, first if solver is QpSolver.AUTO else solver, max_iter=max_iter)
+    conflict = "" if solution.converged or at_rest else _conflict(book, pairs)
+    if conflict:
+        return failed_clearing(Status.INFEASIBLE, n, iterations=solution.iterations, message=conflict)
+    if solver is QpSolver.AUTO and not solution.converged:
+        solution = solve(problem, second, max_iter=max_iter)
+    if not solution.converged:
+        return failed_clearing(Status.NOT_CONVERGED, n, iterations=solution.iterations, message=solution.message)
+    if solution.x[n:].max() * scale.power > 2.0 * scale.size.sum():
         return failed_clearing(Status.NOT_CONVERGED, n, iterations=solution.iterations, message=_ENDLESS)
-    if solution.converged:
-        return _clearing(book, pairs, scale, problem, solution)
-    conflict = "" if at_rest else _conflict(book, pairs)
-    status = Status.INFEASIBLE if conflict else Status.NOT_CONVERGED
-    return failed_clearing(status, n, iterations=solution.iterations, message=conflict or solution.message)
+    return _clearing(book, pairs, scale, problem, solution)
 
 
 # --- the program ---
@@ -198,7 +202,7 @@ def _program(book: QuadraticBook, pairs: _Pairs, scale: _Scale) -> DiagonalQP:
     b = np.where(fixed, -upper, 0.0)
     lower, upper = np.where(fixed, -1.0, lower), np.where(fixed, 1.0, upper)
     d = np.empty(n + e)
-    d[n:] = _REGULARISER / _pair_power(pairs, scale)
+    d[n:] = 0.5 * _REGULARISER / _pair_power(pairs, scale)
     d[:n] = np.where(fixed, 1.0, book.cost_a * (scale.power / scale.price))
     q = np.empty(n + e)
     q[:n] = np.where(fixed, 0.0, (book.cost_b - scale.centre) / scale.price)
@@ -253,7 +257,7 @@ def _clearing(book: QuadraticBook, pairs: _Pairs, scale: _Scale, problem: Diagon
     trades = Trades(
         seller,
         buyer,
-        solution.x[n:][traded] * scale.power,
+        _restored(pairs, traded, solution.x[n:], n) * scale.power,
         0.5 * (price[seller] + seller_cost + price[buyer] - buyer_cost),  # lambda, the mean of both sides
     )
     p_mw = trades.net_mw(n)
@@ -276,20 +280,33 @@ def _clearing(book: QuadraticBook, pairs: _Pairs, scale: _Scale, problem: Diagon
 def _traded(pairs: _Pairs, scale: _Scale, problem: DiagonalQP, solution: QpSolution) -> IntArray:
     """Pairs that trade, ordered by seller, then buyer; the flows of others are what the solver left.
 
-    A pair trades when a MWh more would cost nothing: its reduced cost, which is at least the regulariser
-    where nothing is gained, is nearly zero. The flows too small to be any trade add up to at most `_SMALL`
-    of an agent's size. (n_traded,)
+    A flow is dropped if it is smaller than any trade, or if it is small and its reduced cost is not zero:
+    where nothing is gained it is at least the regulariser. (n_traded,)
     """
     n = scale.size.size
     flow, dual = solution.x[n:], solution.y
     reduced = problem.q[n:] + problem.d[n:] * flow - dual[pairs.seller] + dual[pairs.buyer]
     partners = np.bincount(pairs.seller, minlength=n) + np.bincount(pairs.buyer, minlength=n)
-    share = _SMALL / scale.power * scale.size / np.maximum(partners, 1)
-    traded = np.flatnonzero(
-        (reduced < 0.5 * _REGULARISER) & (flow > np.minimum(share[pairs.seller], share[pairs.buyer]))
-    )
+    share = scale.size / (scale.power * np.maximum(partners, 1))
+    share = np.minimum(share[pairs.seller], share[pairs.buyer])
+    kept = (flow > _SMALL * share) & ((reduced < 0.5 * _REGULARISER) | (flow > _TOUCHED * share))
+    traded = np.flatnonzero(kept)
     order: IntArray = np.argsort(pairs.seller[traded] * n + pairs.buyer[traded])
     return traded[order]
+
+
+def _restored(pairs: _Pairs, traded: IntArray, flow: FloatArray, n_agents: int) -> FloatArray:
+    """Scale what is traded such that dropping the other flows takes no power from who trades; (n_traded,)."""
+    kept = flow[traded]
+    seller, buyer = pairs.seller[traded], pairs.buyer[traded]
+    sells, buys = np.bincount(seller, minlength=n_agents) > 0, np.bincount(buyer, minlength=n_agents) > 0
+    flow = np.where(sells[pairs.seller] & buys[pairs.buyer], flow, 0.0)
+    sold, bought = sum_by_agent(pairs.seller, flow, n_agents), sum_by_agent(pairs.buyer, flow, n_agents)
+    for agent, due in ((seller, sold), (buyer, bought)) * 3:
+        got = sum_by_agent(agent, kept, n_agents)
+        factor = np.divide(due, got, out=np.ones(n_agents), where=got > 0.0)
+        kept = kept * np.minimum(np.maximum(factor, 1.0 - _TOUCHED), 1.0 + _TOUCHED)[agent]
+    return kept
 
 
 # --- why there is none ---

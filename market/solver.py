@@ -20,7 +20,8 @@ from peerwatt.market.book import FloatArray
 
 __all__ = ["DiagonalQP", "QpSolution", "QpSolver", "solve"]
 
-_TOLERANCE = 1e-12  # asked for: the last digits cost one or two iterations
+_PIQP_TOLERANCE = 1e-13  # asked for: the last digits cost one or two iterations
+_CLARABEL_TOLERANCE = 1e-12  # does not always reach the next digit
 _ACCEPTED = 1e-8  # residuals at which a solver that could not reach it is still believed
 _INFINITY = 1e30
 
@@ -94,8 +95,8 @@ def _piqp(problem: DiagonalQP, max_iter: int) -> QpSolution:
 
     solver = piqp.SparseSolver()
     settings = solver.settings
-    settings.eps_abs = settings.eps_duality_gap_abs = _TOLERANCE
-    settings.eps_rel = settings.eps_duality_gap_rel = _TOLERANCE
+    settings.eps_abs = settings.eps_duality_gap_abs = _PIQP_TOLERANCE
+    settings.eps_rel = settings.eps_duality_gap_rel = _PIQP_TOLERANCE
     settings.max_iter = max_iter
     lower = np.maximum(problem.lower, -_INFINITY)
     upper = np.minimum(problem.upper, _INFINITY)
@@ -119,7 +120,7 @@ def _clarabel(problem: DiagonalQP, max_iter: int) -> QpSolution:
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.max_iter = max_iter
-    settings.tol_feas = settings.tol_gap_abs = settings.tol_gap_rel = _TOLERANCE
+    settings.tol_feas = settings.tol_gap_abs = settings.tol_gap_rel = _CLARABEL_TOLERANCE
     below = np.flatnonzero(np.isfinite(problem.lower))
     above = np.flatnonzero(np.isfinite(problem.upper))
     n = problem.q.size

@@ -2,11 +2,13 @@
 
 While a run goes on, each table grows as an Arrow stream in `journal/`: what has been flushed is readable whatever
 happens to the process. At the end the streams become one Parquet file each, written beside and renamed, so that
-a file under its final name is always whole. `recover` does the same for a run that was killed.
+a file under its final name is always whole. `recover` does the same for a run that was killed; a lock, which
+the operating system takes back from a dead process, tells it from one that is still going on.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -14,13 +16,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
-from peerwatt.errors import SimulationError
+from peerwatt.errors import Fault, ResultsError, SimulationError
 from peerwatt.sim.tables import TABLES
 
 __all__ = ["Journal", "recover", "write_atomically", "write_parquet"]
 
 FOLDER = "journal"
+LOCK = "lock"
 ROW_GROUP = 131_072
 
 
@@ -62,6 +66,8 @@ class Journal:
         self._directory = directory
         self._folder = directory / FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self._folder / LOCK)
+        self._lock.acquire(timeout=0)
         self._streams: dict[str, tuple[pa.OSFile, pa.ipc.RecordBatchStreamWriter]] = {}
 
     def append(self, table: str, batch: pa.RecordBatch) -> None:
@@ -93,32 +99,55 @@ class Journal:
             for file, stream in self._streams.values():
                 stream.close()
                 file.close()
-            recover(self._directory)
+            _finish(self._directory)
         except OSError as error:
             raise SimulationError(
                 f"{self._directory}: cannot write the tables: {error.strerror or error}; make room, then open the "
                 "results again: nothing is lost"
             ) from error
 
+    def release(self) -> None:
+        """Let others open what was written."""
+        self._lock.release()
+
 
 def recover(directory: Path) -> None:
-    """Make Parquet files of the streams of a run that has ended in whatever way.
+    """Make Parquet files of the streams of a run that was killed.
 
     Rows of periods that are not complete in every table are left out, as is a last batch that was cut off.
 
     Args:
         directory: results directory; nothing happens where there is no journal.
+
+    Raises:
+        ResultsError: the run is still going on.
     """
-    folder = directory / FOLDER
-    if not folder.is_dir():
+    if not (directory / FOLDER).is_dir():
         return
+    try:
+        with FileLock(directory / FOLDER / LOCK, timeout=0):
+            done = _finish(directory)
+    except Timeout:
+        raise ResultsError(
+            Fault(str(directory), "a run is still writing it", "open it when the run has ended")
+        ) from None
+    path = directory / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest |= {"exit_state": "killed", "reason": "its process ended before the run did", "periods_done": done}
+    write_atomically(path, json.dumps(manifest, indent=1))
+
+
+def _finish(directory: Path) -> int:
+    """Turn the streams into Parquet files; return the number of periods that are complete."""
+    folder = directory / FOLDER
     tables = {path.stem: _read(path) for path in sorted(folder.glob("*.arrows")) if path.stem in TABLES}
     # Tables are flushed together and `period` last: what it has, all have.
-    done = tables["period"]["period"].to_numpy().max() if "period" in tables and len(tables["period"]) else None
+    periods = tables["period"]["period"].to_numpy() if "period" in tables else ()
+    last = int(max(periods, default=-1))
     for name, table in tables.items():
-        kept = table if done is None else table.filter(pc.less_equal(table["period"], done))
-        write_parquet(directory / f"{name}.parquet", kept)
+        write_parquet(directory / f"{name}.parquet", table.filter(pc.less_equal(table["period"], last)))
     shutil.rmtree(folder)
+    return last + 1
 
 
 def _read(path: Path) -> pa.Table:

@@ -15,7 +15,15 @@ from peerwatt.registry import nearest
 __all__ = ["parse_overrides", "read_document", "set_path", "validated"]
 
 M = TypeVar("M", bound=BaseModel)
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Leaves dates as text: a wrong one is then a fault among others, with its key."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own form
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -28,7 +36,7 @@ def read_document(path: Path) -> dict[str, Any]:
         ScenarioError: it cannot be read or is not a mapping.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise ScenarioError(Fault(str(path), f"cannot be read: {error.strerror}")) from None
     except UnicodeDecodeError:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 import peerwatt
-from peerwatt.errors import Fault, ResultsError
+from peerwatt.errors import Fault, ResultsError, SimulationError
 from peerwatt.grid.network import Network
 from peerwatt.market.settlement import REASONS
 from peerwatt.sim.journal import FOLDER, Journal, write_atomically, write_parquet
@@ -75,7 +75,7 @@ class Recorder:
             directory.mkdir(parents=True, exist_ok=True)
             self._journal = Journal(directory)
             self.write_manifest("running", "", {}, 0.0)
-            write_atomically(directory / "scenario.yaml", scenario.to_yaml())
+            write_atomically(directory / "scenario.yaml", scenario.resolved().to_yaml())
             write_atomically(directory / "network.json", network.pandapower_json)
             write_atomically(directory / "topology.json", json.dumps(_topology(network), indent=1))
         except OSError as error:
@@ -108,9 +108,16 @@ class Recorder:
             seconds: wall time by part of the work.
             wall_s: wall time of the whole run.
         """
-        self._flush()
-        self._journal.close()
-        self.write_manifest(exit_state, reason, seconds, wall_s)
+        try:
+            self._flush()
+            self._journal.close()
+            self.write_manifest(exit_state, reason, seconds, wall_s)
+        except OSError as error:
+            raise SimulationError(
+                f"{self.directory}: cannot write the results: {error.strerror or error}; the tables are kept"
+            ) from error
+        finally:
+            self._journal.release()
 
     def write_manifest(self, exit_state: str, reason: str, seconds: dict[str, float], wall_s: float) -> None:
         """Write what the run was, and the key figures once it has ended."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peerwatt.errors import Fault, ResultsError
+from peerwatt.sim.journal import recover
 from peerwatt.sim.kpi import Kpi, compute_kpis
 from peerwatt.sim.tables import STAGES, TABLES, unit
 
@@ -38,12 +39,14 @@ class Results:
         path: the directory that a run wrote.
 
     Raises:
-        ResultsError: if the directory is not one; says what is missing.
+        ResultsError: if the directory is not one, says what is missing; or its run is still going on. What a
+            killed run left is recovered.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         _check_directory(self.path)
+        recover(self.path)
         self.manifest: dict[str, Any] = _read_json(self.path / "manifest.json")
         self._tables: dict[str, pd.DataFrame] = {}
 

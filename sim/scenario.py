@@ -212,6 +212,14 @@ class Scenario(Settings):
         """The scenario as YAML with every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
+    def resolved(self) -> Scenario:
+        """The scenario with paths that do not depend on where it is read."""
+        grid = self.grid
+        if not grid.case.startswith("simbench:"):
+            profiles = None if grid.profiles is None else (self._base / grid.profiles).resolve()
+            grid = grid.model_copy(update={"case": str((self._base / grid.case).resolve()), "profiles": profiles})
+        return self.model_copy(update={"grid": grid})
+
     def digest(self) -> str:
         """Hash of everything that decides the result; the name and the description do not."""
         document = self.model_dump(mode="json", exclude={"name", "description"})

@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from peerwatt.agents.messages import BoolArray, FloatArray
+from peerwatt.errors import AgentError
 from peerwatt.registry import Registry
 
 __all__ = ["STRATEGIES", "Group", "OnePeer", "Strategy", "group_strategy", "strategy"]
@@ -119,8 +120,17 @@ def strategy(name: str) -> Callable[[Callable[[OnePeer], float]], Callable[[OneP
     """
 
     def add(decide: Callable[[OnePeer], float]) -> Callable[[OnePeer], float]:
+        def of_one(peer: OnePeer) -> float:
+            try:
+                return float(decide(peer))
+            except Exception as error:
+                raise AgentError(
+                    f"strategy '{name}' of peer '{peer.name}' failed in period {peer.period}: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+
         def for_all(group: Group, /) -> FloatArray:
-            return np.array([decide(group.one(row)) for row in range(len(group.name))], dtype=np.float64)
+            return np.array([of_one(group.one(row)) for row in range(len(group.name))])
 
         STRATEGIES.register(name)(for_all)
         return decide

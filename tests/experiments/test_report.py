@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from tests.fabricate import tiny, village
 
 from peerwatt.experiments.report import write_report
 from peerwatt.experiments.report.grid import MAX_FRAMES, chosen_frames
 from peerwatt.experiments.report.layout import place
 from peerwatt.experiments.report.periods import Periods
 from peerwatt.sim.results import Results
+from tests.fabricate import tiny, village
 
 SECTIONS = ["grid", "market", "trades", "accounts", "limits", "origin"]
 

@@ -4,11 +4,11 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
-from tests.fabricate import tiny, village
 
 from peerwatt.experiments.summary import summary
 from peerwatt.experiments.wording import energy, money, number
 from peerwatt.sim.results import Results
+from tests.fabricate import tiny, village
 
 
 def printed(path, width=200):

@@ -9,11 +9,11 @@ import numpy as np
 import pandapower as pp
 import pandas as pd
 import pytest
-from tests.grid.conftest import VILLAGE
-from tests.grid.nets import street
 
 from peerwatt.errors import GridDataError, ProfileError
 from peerwatt.grid import load_case, make_engine
+from tests.grid.conftest import VILLAGE
+from tests.grid.nets import street
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pandapower as pp
 import pytest
-from tests.grid.nets import street
 
 from peerwatt.errors import GridDataError
 from peerwatt.grid import case_from_net
 from peerwatt.grid.convert import convert_net, quiet
+from tests.grid.nets import street
 
 
 def refused(net) -> str:

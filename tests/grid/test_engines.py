@@ -10,7 +10,6 @@ import pandapower.networks as pn
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.grid.nets import injections, radial_nets, street
 
 from peerwatt.errors import GridDataError, PowerFlowError, ScenarioError
 from peerwatt.grid import engine, make_engine
@@ -20,6 +19,7 @@ from peerwatt.grid.pgm_engine import _input_data
 from peerwatt.grid.pgm_session import FastSession, PlainSession, open_session
 from peerwatt.grid.simbench_case import simbench_net
 from peerwatt.grid.verify import recompute
+from tests.grid.nets import injections, radial_nets, street
 
 
 def assert_like_pandapower(state, net, network, conserved_mw=1e-9):
@@ -92,7 +92,7 @@ def test_power_grid_model_agrees_with_plain_pandapower_on_the_village(village_ne
     compare_at_random_points(village_net, 0.01, "village")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(net=radial_nets(), seed=st.integers(0, 1000))
 def test_engines_agree_on_random_radial_grids(net, seed):
     network = convert_net(net, "random")

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from tests.grid.nets import street
 
 from peerwatt.errors import ProfileError
 from peerwatt.grid import case_from_net
+from tests.grid.nets import street
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.grid.nets import street
 
 from peerwatt.grid import make_engine
 from peerwatt.grid.convert import convert_net
+from tests.grid.nets import street
 
 
 @pytest.fixture(scope="module")

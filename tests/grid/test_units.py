@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pandapower as pp
 import pytest
-from tests.grid.nets import street
 
 from peerwatt.errors import GridDataError
 from peerwatt.grid import case_from_net
 from peerwatt.grid.convert import quiet
 from peerwatt.grid.unit_table import read_units
+from tests.grid.nets import street
 
 
 def test_power_equals_simbenchs_own_absolute_values(village, village_net):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.oracles import auction_by_linprog
-from tests.strategies import random_step_book, step_books
 
 from peerwatt.errors import BookError
 from peerwatt.market.auction import double_auction
 from peerwatt.market.book import StepBook
 from peerwatt.market.clearing import Clearing, Status
+from tests.oracles import auction_by_linprog
+from tests.strategies import random_step_book, step_books
 
 TIGHT = 1e-12
 

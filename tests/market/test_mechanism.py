@@ -31,7 +31,7 @@ def test_a_mechanism_knows_its_name_and_book() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ScenarioError, match="unknown mechanism 'double_auktion'.*did you mean 'double_auction'"):
+    with pytest.raises(ScenarioError, match=r"unknown mechanism 'double_auktion'.*did you mean 'double_auction'"):
         make_mechanism("double_auktion")
 
 

@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from tests.fabricate import tiny
 
 from peerwatt.sim.kpi import compute_kpis
 from peerwatt.sim.results import Results
+from tests.fabricate import tiny
 
 
 def figures(path: Path, **changes):

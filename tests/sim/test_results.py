@@ -4,11 +4,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from tests.fabricate import tiny, village
 
 from peerwatt.errors import ResultsError
 from peerwatt.sim.kpi import compute_kpis
 from peerwatt.sim.results import Results
+from tests.fabricate import tiny, village
 
 
 def test_tables_are_frames_with_ordered_stages(tmp_path):
