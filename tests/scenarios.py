@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def feeder(n_buses: int = 6, *, order: np.ndarray | None = None) -> Any:
     low = [pp.create_bus(net, 0.4, name=f"House {i}") for i in range(n_buses)]
     pp.create_ext_grid(net, high, vm_pu=1.0)
     pp.create_transformer(net, high, low[0], "0.25 MVA 20/0.4 kV")
-    for a, b in zip(low[:-1], low[1:], strict=True):
+    for a, b in pairwise(low):
         pp.create_line(net, a, b, 0.05, "NAYY 4x50 SE")
     rows = np.arange(1, n_buses) if order is None else order
     for i in rows:

@@ -77,7 +77,7 @@ def test_a_mailbox_wakes_its_process_once_for_all_that_has_arrived() -> None:
             taken.append((clock.now_s, mailbox.take()))
 
     clock.start(process(), "reader")
-    clock.call_at(5, lambda: [mailbox.put("a"), mailbox.put("b")] and None)  # type: ignore[func-returns-value]
-    clock.call_at(9, lambda: mailbox.put("c"))
+    for time_s, message in ((5, "a"), (5, "b"), (9, "c")):
+        clock.call_at(time_s, lambda message=message: mailbox.put(message))  # type: ignore[misc]
     clock.run_until(100)
     assert taken == [(5, ["a", "b"]), (9, ["c"])]

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from peerwatt.agents.households import build_population
+from peerwatt.agents.population import KINDS, Population
+from peerwatt.agents.settings import PopulationSettings
+from peerwatt.errors import ScenarioError
+from peerwatt.grid.cases import GridCase
+from tests.scenarios import small_case
+
+
+@pytest.fixture(scope="module")
+def case() -> GridCase:
+    return small_case(4, 12)
+
+
+def build(case: GridCase, seed: int = 1, **settings: Any) -> Population:
+    return build_population(case, PopulationSettings.model_validate(settings), np.random.default_rng(seed))
+
+
+def owners(population: Population) -> set[str]:
+    generation = population.units.rated_mw(len(population))[1]
+    return {name for name, power in zip(population.name, generation, strict=True) if power > 0.0}
+
+
+def test_what_stands_at_one_bus_is_one_peer(case: GridCase) -> None:
+    population = build(case)
+    assert population.name == tuple(f"House {i}" for i in range(1, 12))
+    kinds = dict(zip(population.name, (KINDS[k] for k in population.kind()), strict=True))
+    assert kinds["House 1"] == "consumer"
+    assert kinds["House 2"] == "prosumer"
+    assert population.batteries.e_mwh[1] == pytest.approx(0.01)
+
+
+def test_the_population_injects_what_the_grid_has_connected(case: GridCase) -> None:
+    population = build(case, demand_response={})
+    for row in case.series.values:
+        outlook = population.outlook(row)
+        p, q = case.units.injection(row[None, :], case.network.n_bus)
+        net_p, net_q = outlook.net(np.zeros(len(population)), np.zeros(len(population)))
+        assert np.allclose(population.at_buses(net_p, case.network.n_bus), p[0], atol=1e-15)
+        assert np.allclose(population.at_buses(net_q, case.network.n_bus), q[0], atol=1e-15)
+
+
+@pytest.mark.parametrize("size", [1, 11, 400])
+def test_another_number_of_peers_keeps_the_feeders_scale(case: GridCase, size: int) -> None:
+    population = build(case, size=size)
+    assert len(population) == len(set(population.name)) == size
+    load, _ = population.units.rated_mw(size)
+    own, _ = build(case).units.rated_mw(11)
+    assert np.isclose(load.mean() * size, own.mean() * 11)
+    bus_of = dict(zip(build(case).name, build(case).bus, strict=True))
+    assert all(bus_of[name.split(" #")[0]] == bus for name, bus in zip(population.name, population.bus, strict=True))
+
+
+def test_a_larger_share_of_pv_keeps_who_has_it_at_a_smaller_one(case: GridCase) -> None:
+    smaller = owners(build(case))
+    for share in (0.5, 0.6, 0.8, 1.0):
+        larger = owners(build(case, pv_share=share))
+        assert len(larger) == round(share * 11)
+        assert smaller <= larger
+        smaller = larger
+    assert owners(build(case, pv_share=0.0)) == set()
+
+
+def test_added_pv_follows_the_grids_own_profile_at_its_rated_power(case: GridCase) -> None:
+    population = build(case, peers={"House 1": {"pv_mw": 0.02}})
+    values = population.outlook(case.series.values[2]).generation_mw
+    # House 2 has the plant whose profile is used, rated 10 kW.
+    assert values[0] == pytest.approx(2.0 * values[1])
+
+
+def test_batteries_are_given_and_taken(case: GridCase) -> None:
+    population = build(case, storage_share=1.0, storage_mwh=0.008, storage_mw=0.004)
+    assert (population.batteries.e_mwh > 0.0).all()
+    assert population.batteries.e_mwh[1] == pytest.approx(0.01)  # its own
+    assert not build(case, storage_share=0.0).batteries.e_mwh.any()
+    one = build(case, peers={"House 3": {"storage_mwh": 0.02}}).batteries
+    assert one.e_mwh[2] == 0.02
+
+
+def test_strategies_are_drawn_by_their_shares(case: GridCase) -> None:
+    population = build(case, size=1000, strategies={"truthful": 3.0, "zero_intelligence": 1.0})
+    count = np.bincount(population.strategy_code)
+    assert dict(zip(population.strategy, count.tolist(), strict=True)) == {"truthful": 750, "zero_intelligence": 250}
+    own = build(case, peers={"House 4": {"strategy": "grid_aware"}})
+    assert own.strategy[own.strategy_code[3]] == "grid_aware"
+
+
+def test_unknown_peers_are_named_with_the_nearest(case: GridCase) -> None:
+    with pytest.raises(ScenarioError, match=r"population.peers.Haus 3: no peer has this name \(did you mean 'House 3'"):
+        build(case, peers={"Haus 3": {"pv_mw": 0.01}})
