@@ -138,6 +138,7 @@ class PeriodDraft:
         position: what the peers bring to the market.
         p_traded_mw: (n_peers,) net power sold to other peers.
         p_change_mw: (n_peers,) by how much that moves net power from the firm power.
+        p_followed_mw: (n_peers,) the part of it that the peers knew of when they delivered.
         p_delivered_mw, q_delivered_mvar: (n_peers,) what the meters say.
         bids: what the market received.
         clearing: what it made of it.
@@ -154,6 +155,7 @@ class PeriodDraft:
     position: Position
     p_traded_mw: FloatArray
     p_change_mw: FloatArray
+    p_followed_mw: FloatArray
     p_delivered_mw: FloatArray
     q_delivered_mvar: FloatArray
     bids: Bids | None = None

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from scipy.sparse import csr_array
 
-from peerwatt.agents.messages import FloatArray, IntArray
+from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
 
 __all__ = ["Batteries", "Outlook", "Units"]
 
@@ -81,6 +81,7 @@ class Units:
         p_column, q_column: (n_units,) column of the profile, -1 for a constant 1.
         p_scale_mw, q_scale_mvar: (n_units,) signed scale, positive feeds in.
         generates: (n_units,) whether it is a generator.
+        is_pv: (n_units,) whether it is a PV plant.
         response: (n_units,) share by which its consumption may rise.
     """
 
@@ -89,7 +90,8 @@ class Units:
     q_column: IntArray
     p_scale_mw: FloatArray
     q_scale_mvar: FloatArray
-    generates: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    generates: BoolArray
+    is_pv: BoolArray
     response: FloatArray
 
     def take(self, rows: IntArray, peer: IntArray, factor: float = 1.0) -> Units:
@@ -101,12 +103,13 @@ class Units:
             self.p_scale_mw[rows] * factor,
             self.q_scale_mvar[rows] * factor,
             self.generates[rows],
+            self.is_pv[rows],
             self.response[rows],
         )
 
-    def without_generation_of(self, peers: IntArray) -> Units:
-        """Return the units less the generators of some peers."""
-        rows = np.flatnonzero(~(self.generates & np.isin(self.peer, peers)))
+    def without_pv_of(self, peers: IntArray) -> Units:
+        """Return the units less the PV plants of some peers."""
+        rows = np.flatnonzero(~(self.is_pv & np.isin(self.peer, peers)))
         return self.take(rows, self.peer[rows])
 
     def with_pv(self, peers: IntArray, p_mw: FloatArray, column: int) -> Units:
@@ -119,6 +122,7 @@ class Units:
             np.concatenate([self.p_scale_mw, p_mw]),
             np.concatenate([self.q_scale_mvar, np.zeros(n)]),
             np.concatenate([self.generates, np.ones(n, dtype=bool)]),
+            np.concatenate([self.is_pv, np.ones(n, dtype=bool)]),
             np.concatenate([self.response, np.zeros(n)]),
         )
 

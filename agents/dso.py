@@ -49,8 +49,8 @@ class Dso(Role):
 
     def _deliver(self, firm_extra: FloatArray) -> None:
         context, now = self.context, self.context.now
-        extra = firm_extra - context.population.p_change_mw
-        now.p_delivered_mw, now.q_delivered_mvar = now.realised.net(now.battery_mw, extra)
+        now.p_followed_mw = context.population.p_change_mw.copy()
+        now.p_delivered_mw, now.q_delivered_mvar = now.realised.net(now.battery_mw, firm_extra - now.p_followed_mw)
         state = self._evaluate("delivery", now.p_delivered_mw, now.q_delivered_mvar)
         if state.converged:
             bus = context.population.bus

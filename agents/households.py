@@ -90,6 +90,7 @@ def _own_peers(case: GridCase, settings: PopulationSettings) -> _Draft:
         units.p_scale_mw[rows],
         units.q_scale_mvar[rows],
         generates,
+        kinds[rows] == "pv",
         np.where(generates, 0.0, response),
     )
     names = _unique([case.network.buses.name[b] or f"bus {i}" for b, i in zip(bus, buses, strict=True)], buses.tolist())
@@ -162,19 +163,19 @@ def _own_pv(draft: _Draft, settings: PopulationSettings, pattern: tuple[int, flo
     """Give or take PV until its share is right, then as single peers have it."""
     n = len(draft.name)
     column, per_mw = pattern
-    _, generation = draft.units.rated_mw(n)
+    owns = np.bincount(draft.units.peer[draft.units.is_pv], minlength=n) > 0
     # The draw is made in any case, so that the population is the same but for the PV.
-    order = _owners_first(generation > 0.0, rng)
+    order = _owners_first(owns, rng)
     if settings.pv_share is not None:
         wanted = round(settings.pv_share * n)
-        draft.units = draft.units.without_generation_of(order[wanted:])
+        draft.units = draft.units.without_pv_of(order[wanted:])
         gains = np.sort(order[:wanted])
-        gains = gains[generation[gains] == 0.0]
+        gains = gains[~owns[gains]]
         draft.units = draft.units.with_pv(gains, np.full(len(gains), settings.pv_mw * per_mw), column)
     for name, own in sorted(settings.peers.items()):
         if own.pv_mw is not None:
             row = np.array([draft.name.index(name)])
-            draft.units = draft.units.without_generation_of(row)
+            draft.units = draft.units.without_pv_of(row)
             draft.units = draft.units.with_pv(row, np.array([own.pv_mw * per_mw]), column)
 
 

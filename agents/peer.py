@@ -66,9 +66,14 @@ class PeerGroup(Role):
     def react(self, batch: Batch) -> None:
         """Do for all peers that got a message what each would do."""
         context, population = self.context, self.context.population
-        if batch.period != context.now.period:
+        if batch.kind is ConnectionState:  # of use until a newer one is there
+            newer = batch.period > population.told_period[batch.peer]
+            peer, vm_pu, loading = batch.peer[newer], batch.fields[0][newer], batch.fields[1][newer]
+            population.vm_pu[peer], population.path_loading_percent[peer] = vm_pu, loading
+            population.told_period[peer] = batch.period
+        elif batch.period != context.now.period:
             return  # too late to be of use
-        if batch.kind is CallForBids:
+        elif batch.kind is CallForBids:
             kind = Bid if context.mechanism.book is BookKind.STEPS else Offer
             fields = tuple(field[np.searchsorted(self.rows, batch.peer)] for field in self.bids())
             context.bus.send_batch(Batch(kind, self.name, context.market, batch.period, batch.peer, fields))
@@ -76,8 +81,6 @@ class PeerGroup(Role):
             _, change, price = batch.fields
             population.p_change_mw[batch.peer] = change
             population.last_price_eur_per_mwh[batch.peer] = price
-        elif batch.kind is ConnectionState:
-            population.vm_pu[batch.peer], population.path_loading_percent[batch.peer] = batch.fields
 
     def bids(self) -> tuple[FloatArray, ...]:
         """The fields of a `Bid` or an `Offer` of every peer of the group, decided once per period."""
@@ -194,15 +197,17 @@ class Peer(Role):
     def react(self, message: Message) -> None:
         """Answer a call for bids; remember what it is told."""
         context, population, row = self.context, self.context.population, self.row
-        if message.period != context.now.period:
+        if type(message) is ConnectionState:
+            if message.period > population.told_period[row]:  # of use until a newer one is there
+                population.vm_pu[row] = message.vm_pu
+                population.path_loading_percent[row] = message.path_loading_percent
+                population.told_period[row] = message.period
+        elif message.period != context.now.period:
             return  # too late to be of use
-        if type(message) is CallForBids:
+        elif type(message) is CallForBids:
             fields = self.group.bid_of(row)
             kind = Bid if context.mechanism.book is BookKind.STEPS else Offer
             context.bus.send((kind(self.name, context.market, message.period, *fields),))  # type: ignore[arg-type]
         elif type(message) is ClearingNotice:
             population.p_change_mw[row] = message.p_change_mw
             population.last_price_eur_per_mwh[row] = message.price_eur_per_mwh
-        elif type(message) is ConnectionState:
-            population.vm_pu[row] = message.vm_pu
-            population.path_loading_percent[row] = message.path_loading_percent

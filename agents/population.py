@@ -36,6 +36,7 @@ class Population:
         last_price_eur_per_mwh: mean price of its last trades, NaN without.
         vm_pu: voltage at its connection point when last told, NaN before.
         path_loading_percent: highest loading on its way to the external grid when last told, NaN before.
+        told_period: period of which the DSO told last, -1 before.
     """
 
     name: tuple[str, ...]
@@ -49,6 +50,7 @@ class Population:
     last_price_eur_per_mwh: FloatArray = field(init=False)
     vm_pu: FloatArray = field(init=False)
     path_loading_percent: FloatArray = field(init=False)
+    told_period: IntArray = field(init=False)
     _aggregation: csr_array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,6 +59,7 @@ class Population:
         self.last_price_eur_per_mwh = np.full(n, np.nan)
         self.vm_pu = np.full(n, np.nan)
         self.path_loading_percent = np.full(n, np.nan)
+        self.told_period = np.full(n, -1)
         self._aggregation = self.units.aggregation(n, self.n_columns)
 
     def __len__(self) -> int:

@@ -5,7 +5,7 @@ Each field's description becomes the documentation of the scenario file and its 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +15,7 @@ __all__ = ["ForecastSettings", "PeerSettings", "PopulationSettings", "Settings",
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Price = Annotated[float, Field(ge=-10_000.0, le=100_000.0, allow_inf_nan=False)]
+LoadKind = Literal["household", "commercial", "agriculture", "industry", "aggregate", "heat_pump", "ev"]
 HouseholdPower = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -48,6 +49,10 @@ class PeerSettings(Settings):
     )
 
 
+def _usual_response() -> dict[LoadKind, float]:
+    return {"heat_pump": 0.2, "ev": 0.2}
+
+
 class PopulationSettings(Settings):
     """Who trades: the grid's own loads and generators, joined into peers by bus, and changes to them."""
 
@@ -71,10 +76,10 @@ class PopulationSettings(Settings):
     storage_efficiency: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.95, description="Round-trip efficiency of an added battery, 0 to 1."
     )
-    demand_response: dict[str, Share] = Field(
-        default_factory=lambda: {"heat_pump": 0.2, "ev": 0.2},
-        description="By kind of load (household, commercial, agriculture, heat_pump, ev): by which share of its "
-        "consumption it can rise when electricity is cheaper than the supplier's.",
+    demand_response: dict[LoadKind, Share] = Field(
+        default_factory=_usual_response,
+        description="By kind of load (household, commercial, agriculture, industry, aggregate, heat_pump, ev): by "
+        "which share of its consumption it can rise when electricity is cheaper than the supplier's.",
     )
     strategies: dict[StrategyName, Annotated[float, Field(gt=0.0)]] = Field(
         default_factory=lambda: {"truthful": 1.0},

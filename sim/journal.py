@@ -89,8 +89,8 @@ class Journal:
                 "kept, and opening the results recovers it"
             ) from error
 
-    def close(self) -> None:
-        """End the streams and make Parquet files of them.
+    def finish(self) -> None:
+        """End the streams and make Parquet files of them; the streams stay until `remove`.
 
         Raises:
             SimulationError: they cannot be written; the streams stay.
@@ -110,6 +110,10 @@ class Journal:
         """Let others open what was written."""
         self._lock.release()
 
+    def remove(self) -> None:
+        """Remove the streams: from here on the results are complete."""
+        shutil.rmtree(self._folder)
+
 
 def recover(directory: Path) -> None:
     """Make Parquet files of the streams of a run that was killed.
@@ -120,21 +124,32 @@ def recover(directory: Path) -> None:
         directory: results directory; nothing happens where there is no journal.
 
     Raises:
-        ResultsError: the run is still going on.
+        ResultsError: the run is still going on, or the files cannot be written.
     """
     if not (directory / FOLDER).is_dir():
         return
     try:
         with FileLock(directory / FOLDER / LOCK, timeout=0):
-            done = _finish(directory)
+            _complete(directory)
     except Timeout:
         raise ResultsError(
             Fault(str(directory), "a run is still writing it", "open it when the run has ended")
         ) from None
+    except OSError as error:
+        raise ResultsError(
+            Fault(str(directory), f"a killed run cannot be recovered: {error.strerror or error}", "make room")
+        ) from error
+
+
+def _complete(directory: Path) -> None:
+    """Do what the run could not: the tables, then the manifest; only then is the journal of no more use."""
     path = directory / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    manifest |= {"exit_state": "killed", "reason": "its process ended before the run did", "periods_done": done}
-    write_atomically(path, json.dumps(manifest, indent=1))
+    if manifest["exit_state"] == "running":
+        manifest |= {"exit_state": "killed", "reason": "its process ended before the run did"}
+        manifest["periods_done"] = _finish(directory)
+        write_atomically(path, json.dumps(manifest, indent=1))
+    shutil.rmtree(directory / FOLDER)
 
 
 def _finish(directory: Path) -> int:
@@ -146,7 +161,6 @@ def _finish(directory: Path) -> int:
     last = int(max(periods, default=-1))
     for name, table in tables.items():
         write_parquet(directory / f"{name}.parquet", table.filter(pc.less_equal(table["period"], last)))
-    shutil.rmtree(folder)
     return last + 1
 
 

@@ -250,6 +250,7 @@ class Simulation(Model):
             position=Position.of(usual, expected.band_mw, context.tariff),
             p_traded_mw=np.zeros(n),
             p_change_mw=np.zeros(n),
+            p_followed_mw=np.zeros(n),
             p_delivered_mw=np.full(n, np.nan),
             q_delivered_mvar=np.full(n, np.nan),
         )

@@ -76,7 +76,6 @@ def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> P
     entries = Entries.concat(draft.entries)
     paid = np.bincount(entries.payer, entries.amount_eur, n + 2)
     received = np.bincount(entries.payee, entries.amount_eur, n + 2)
-    moved = position.firm_mw + context.population.p_change_mw
     return PeriodResult(
         period=draft.period,
         period_h=period_h,
@@ -93,7 +92,7 @@ def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> P
         q_delivered_mvar=draft.q_delivered_mvar,
         p_traded_mw=draft.p_traded_mw,
         soc_mwh=context.population.batteries.soc_mwh.copy(),
-        utility_eur=position.utility_eur(moved, tariff, period_h),
+        utility_eur=position.utility_eur(position.firm_mw + draft.p_followed_mw, tariff, period_h),
         payment_eur=np.asarray((paid - received)[:n], dtype=np.float64),
         reference_payment_eur=payment_without_trading(reference_mw, tariff, period_h),
     )

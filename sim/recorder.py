@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -56,6 +57,7 @@ class Recorder:
     def __init__(self, directory: Path, scenario: Scenario, network: Network, vocabulary: Vocabulary) -> None:
         self.directory = directory
         self._scenario = scenario
+        self._grid = {"name": network.name, "hash": _hash(network.pandapower_json)}
         self._rows = Rows(network, vocabulary).by_table
         self._tables = [name for name in self._rows if name in scenario.record or name in ALWAYS]
         self._buffers: dict[str, list[Columns]] = {name: [] for name in self._tables}
@@ -110,8 +112,9 @@ class Recorder:
         """
         try:
             self._flush()
-            self._journal.close()
+            self._journal.finish()
             self.write_manifest(exit_state, reason, seconds, wall_s)
+            self._journal.remove()
         except OSError as error:
             raise SimulationError(
                 f"{self.directory}: cannot write the results: {error.strerror or error}; the tables are kept"
@@ -130,6 +133,7 @@ class Recorder:
             "seed": scenario.seed,
             "replica": 0,
             "scenario_hash": scenario.digest(),
+            "grid": self._grid,
             "start": scenario.start.isoformat(),
             "period_s": scenario.time.period_s,
             "periods": scenario.time.periods,
@@ -175,6 +179,10 @@ class Recorder:
         if words is None or (lists and joined and isinstance(joined[0], str)):
             return pa.array(joined, type=pa.string()).dictionary_encode()
         return pa.DictionaryArray.from_arrays(pa.array(joined, type=pa.int32()), words)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _refuse_used(directory: Path) -> None:

@@ -161,7 +161,7 @@ class Scenario(Settings):
     forecast: ForecastSettings = ForecastSettings()
     communication: CommunicationSettings = CommunicationSettings()
     record: tuple[str, ...] = Field(
-        tuple(name for name in TABLES if name != "peer"), description="Tables to write; `peer` always is."
+        tuple(name for name in TABLES if name != "peer"), description="Tables to write; `peer` and `period` always are."
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="Root seed of all random streams.")
 

@@ -72,10 +72,14 @@ TABLES: dict[str, pa.Schema] = {
             _value("max_loading_percent", "%", "highest loading of a line or transformer"),
             _value("p2p_volume_mwh", "MWh", "energy traded between peers (rows of stage p2p)"),
             _value("p2p_price_eur_per_mwh", "EUR/MWh", "volume-weighted mean trade price (stage p2p)"),
-            _value("social_welfare_eur", "EUR", "welfare of the market clearing (stage p2p)"),
+            _value(
+                "social_welfare_eur",
+                "EUR",
+                "welfare of the clearing by the bids; compare within one mechanism only (stage p2p)",
+            ),
             _value("market_status", "", "status of the clearing (stage p2p)", pa.string()),
             _value("iterations", "", "rounds until the market cleared (stage p2p)", pa.int32()),
-            _value("messages", "", "messages sent since the stage before", pa.int64()),
+            _value("messages", "", "messages sent in the period (rows of the last stage)", pa.int64()),
         ]
     ),
     "bus": pa.schema(

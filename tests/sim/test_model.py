@@ -215,3 +215,34 @@ def test_a_market_without_buyers_clears_to_nothing() -> None:
     assert simulation.last.clearing is not None
     assert simulation.last.clearing.status == "empty"
     assert np.allclose(simulation.last.payment_eur, simulation.last.reference_payment_eur)
+
+
+@pytest.mark.parametrize("fidelity", ["message", "round"])
+def test_what_is_told_after_delivery_moves_nothing_and_is_not_credited(fidelity: str) -> None:
+    simulation = Simulation(
+        small_scenario(
+            6,
+            communication__latency_s=250,
+            communication__jitter_s=240,
+            communication__fidelity=fidelity,
+            population__demand_response={"household": 0.5},
+        ),
+        case=small_case(6, 20),
+    )
+    while simulation.running:
+        simulation.step()
+        result = simulation.last
+        assert result is not None
+        # Utility is credited exactly where delivery moved with the trade.
+        moved = np.abs(result.utility_eur) > 0.0
+        draft = simulation.context.now
+        assert np.array_equal(moved, np.abs(draft.p_followed_mw) > 0.0)
+
+
+def test_a_late_state_of_the_grid_is_of_use_until_a_newer_one_comes() -> None:
+    with Simulation(small_scenario(3, communication__latency_s=200), case=small_case(3)) as simulation:
+        simulation.step()
+        first = simulation.last.states["delivery"]  # type: ignore[union-attr]
+        assert np.isnan(simulation.context.population.vm_pu).all()  # delivered at 750 s, told at 950 s
+        simulation.step()
+        assert np.array_equal(simulation.context.population.vm_pu, first.vm_pu[simulation.context.population.bus])

@@ -115,3 +115,16 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         Simulation(small_scenario(1), tmp_path / "file", case=small_case(1))
     with pytest.raises(ResultsError, match="cannot be written"):
         Simulation(small_scenario(1), tmp_path / "file" / "below", case=small_case(1))
+
+
+def test_a_run_that_is_killed_while_it_tidies_up_is_complete(tmp_path: Path) -> None:
+    with Simulation(small_scenario(3), tmp_path / "r", case=small_case(3)) as simulation:
+        simulation.run()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "r").glob("*.parquet")}
+    # The tables and the manifest are there, and a part of the journal is left.
+    (tmp_path / "r" / "journal").mkdir()
+    (tmp_path / "r" / "journal" / "bus.arrows").write_bytes(b"half")
+    results = Results(tmp_path / "r")
+    assert results.manifest["exit_state"] == "finished"
+    assert {path.name: path.read_bytes() for path in results.path.glob("*.parquet")} == before
+    assert not (tmp_path / "r" / "journal").exists()
