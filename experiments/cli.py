@@ -157,7 +157,8 @@ def _simulate(scenario: Scenario, out: Path | None, console: Console) -> Path:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with _loading(scenario, console):
-        from peerwatt.sim.model import Simulation, new_directory
+        from peerwatt.sim.model import Simulation
+        from peerwatt.sim.running import new_directory
 
         directory = new_directory(scenario.name) if out is None else out
         simulation = Simulation(scenario, directory)

@@ -1,4 +1,7 @@
-"""What one market period came to: the one thing that the recorder, the page and the key figures read."""
+"""A market period: how it opens, and what it came to.
+
+A `PeriodResult` is the one thing that the recorder, the page and the key figures read.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from peerwatt.agents.context import Bids, Context, PeriodDraft
+from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import FloatArray
-from peerwatt.agents.settings import TariffSettings
+from peerwatt.agents.settings import ForecastSettings, TariffSettings
 from peerwatt.grid.state import GridState
 from peerwatt.market.clearing import Clearing, Trades
 from peerwatt.market.settlement import Entries
 from peerwatt.sim.bus import Delivery
 
-__all__ = ["PeriodResult", "publish"]
+__all__ = ["PeriodResult", "open_period", "publish"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,43 @@ class PeriodResult:
     utility_eur: FloatArray
     payment_eur: FloatArray
     reference_payment_eur: FloatArray
+
+
+def open_period(
+    context: Context, period: int, profiles: FloatArray, forecast: ForecastSettings, errors: np.random.Generator
+) -> PeriodDraft:
+    """Open a period: what will happen in it, and what the peers expect of it.
+
+    Args:
+        context: the run.
+        period: number of the period.
+        profiles: (n_columns,) values of the profiles.
+        forecast: how well the peers foresee.
+        errors: stream of the forecast errors.
+    """
+    population, n = context.population, len(context.population)
+    realised = population.outlook(profiles)
+    error = errors.standard_normal((2, n))
+    expected = realised.scaled(
+        np.maximum(1.0 + forecast.load_error * error[0], 0.0),
+        np.maximum(1.0 + forecast.generation_error * error[1], 0.0),
+    )
+    battery = population.batteries.dispatch(expected.load_mw + expected.generation_mw, context.period_h)
+    usual = expected.load_mw + expected.generation_mw + battery
+    population.p_change_mw[:] = 0.0
+    return PeriodDraft(
+        period=period,
+        start_s=period * context.period_s,
+        forecast=expected,
+        realised=realised,
+        battery_mw=battery,
+        position=Position.of(usual, expected.band_mw, context.tariff),
+        p_traded_mw=np.zeros(n),
+        p_change_mw=np.zeros(n),
+        p_followed_mw=np.zeros(n),
+        p_delivered_mw=np.full(n, np.nan),
+        q_delivered_mvar=np.full(n, np.nan),
+    )
 
 
 def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> PeriodResult:

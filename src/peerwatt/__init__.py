@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from peerwatt.agents.strategies import strategy
     from peerwatt.grid.engine import engine
     from peerwatt.market.mechanism import mechanism
-    from peerwatt.sim.model import Simulation, run
+    from peerwatt.sim.model import Simulation
     from peerwatt.sim.results import Results
+    from peerwatt.sim.running import run
     from peerwatt.sim.scenario import Scenario
 
 __all__ = ["Results", "Scenario", "Simulation", "engine", "mechanism", "run", "strategy"]
@@ -25,7 +26,7 @@ _HOME = {
     "Simulation": "peerwatt.sim.model",
     "engine": "peerwatt.grid.engine",
     "mechanism": "peerwatt.market.mechanism",
-    "run": "peerwatt.sim.model",
+    "run": "peerwatt.sim.running",
     "strategy": "peerwatt.agents.strategies",
 }
 

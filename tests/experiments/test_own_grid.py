@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from peerwatt.errors import InputError
-from peerwatt.sim.model import Simulation, run
+from peerwatt.sim.model import Simulation
+from peerwatt.sim.running import run
 from peerwatt.sim.scenario import Scenario
 from tests.scenarios import feeder, profiles
 

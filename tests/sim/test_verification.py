@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from peerwatt.grid.verify import recompute
-from peerwatt.sim.model import run
 from peerwatt.sim.results import Results
+from peerwatt.sim.running import run
 from peerwatt.sim.scenario import Scenario
 
 
