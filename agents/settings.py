@@ -10,10 +10,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from peerwatt.agents.strategies import STRATEGIES
+from peerwatt.grid.forecast import ErrorModel
 
 __all__ = ["ForecastSettings", "PeerSettings", "PopulationSettings", "Settings", "TariffSettings"]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Correlation = Annotated[float, Field(ge=0.0, lt=1.0)]
 Price = Annotated[float, Field(ge=-10_000.0, le=100_000.0, allow_inf_nan=False)]
 LoadKind = Literal["household", "commercial", "agriculture", "industry", "aggregate", "heat_pump", "ev"]
 HouseholdPower = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -134,10 +136,29 @@ class TariffSettings(Settings):
 class ForecastSettings(Settings):
     """How well agents foresee their own load and generation."""
 
-    load_error: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+    load_error: Share = Field(
         0.05, description="Standard deviation of the forecast error of each peer's load, as a share of it."
     )
-    generation_error: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        0.10,
-        description="Standard deviation of the forecast error of each peer's generation, as a share of it.",
+    load_spatial_correlation: Share = Field(0.0, description="Correlation of these errors between peers, 0 to 1.")
+    load_temporal_correlation: Correlation = Field(
+        0.0, description="Correlation of these errors between consecutive periods, 0 to below 1."
     )
+    generation_error: Share = Field(
+        0.10, description="Standard deviation of the forecast error of each peer's generation, as a share of it."
+    )
+    generation_spatial_correlation: Share = Field(
+        0.8, description="Correlation of these errors between peers, 0 to 1: one sky over all PV."
+    )
+    generation_temporal_correlation: Correlation = Field(
+        0.8, description="Correlation of these errors between consecutive periods, 0 to below 1."
+    )
+
+    def load(self) -> ErrorModel:
+        """Error model of loads."""
+        return ErrorModel(self.load_error, self.load_spatial_correlation, self.load_temporal_correlation)
+
+    def generation(self) -> ErrorModel:
+        """Error model of generation."""
+        return ErrorModel(
+            self.generation_error, self.generation_spatial_correlation, self.generation_temporal_correlation
+        )

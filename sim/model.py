@@ -28,6 +28,7 @@ from peerwatt.agents.population import KINDS
 from peerwatt.agents.supplier import Supplier
 from peerwatt.errors import PeerwattError, PowerFlowError, SimulationError
 from peerwatt.grid.cases import GridCase
+from peerwatt.grid.forecast import ForecastErrors
 from peerwatt.grid.state import GridState
 from peerwatt.market.mechanism import BookKind
 from peerwatt.sim.assembly import limited, load_grid, make_bus, make_context
@@ -76,6 +77,11 @@ class Simulation(Model):
         self.clock = Clock()
         self._bus = make_bus(scenario, self.clock, self.streams)
         self.context = make_context(scenario, self.case, self.streams, self._bus, self.stopwatch, self._on_state)
+        n, forecast = len(self.context.population), scenario.forecast
+        self._errors = (
+            ForecastErrors(forecast.load(), n, self.streams["load forecast"]),
+            ForecastErrors(forecast.generation(), n, self.streams["generation forecast"]),
+        )
         self._start_agents()
         if out is not None:
             self.recorder = Recorder(Path(out), scenario, self.case.network, self._vocabulary())
@@ -108,9 +114,7 @@ class Simulation(Model):
         begin = perf_counter()
         known = sum(self.stopwatch.seconds.values())
         context, length_s = self.context, self.settings.time.period_s
-        context.draft = open_period(
-            context, self.period, self._profiles[self.period], self.settings.forecast, self.streams["forecast errors"]
-        )
+        context.draft = open_period(context, self.period, self._profiles[self.period], self._errors)
         try:
             self.clock.run_until((self.period + 1) * length_s)
             context.population.batteries.apply(context.draft.battery_mw, context.period_h)

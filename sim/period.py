@@ -12,7 +12,8 @@ import numpy as np
 from peerwatt.agents.context import Bids, Context, PeriodDraft
 from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import FloatArray
-from peerwatt.agents.settings import ForecastSettings, TariffSettings
+from peerwatt.agents.settings import TariffSettings
+from peerwatt.grid.forecast import ForecastErrors
 from peerwatt.grid.state import GridState
 from peerwatt.market.clearing import Clearing, Trades
 from peerwatt.market.settlement import Entries
@@ -66,7 +67,7 @@ class PeriodResult:
 
 
 def open_period(
-    context: Context, period: int, profiles: FloatArray, forecast: ForecastSettings, errors: np.random.Generator
+    context: Context, period: int, profiles: FloatArray, errors: tuple[ForecastErrors, ForecastErrors]
 ) -> PeriodDraft:
     """Open a period: what will happen in it, and what the peers expect of it.
 
@@ -74,16 +75,11 @@ def open_period(
         context: the run.
         period: number of the period.
         profiles: (n_columns,) values of the profiles.
-        forecast: how well the peers foresee.
-        errors: stream of the forecast errors.
+        errors: forecast errors of loads and of generation.
     """
     population, n = context.population, len(context.population)
     realised = population.outlook(profiles)
-    error = errors.standard_normal((2, n))
-    expected = realised.scaled(
-        np.maximum(1.0 + forecast.load_error * error[0], 0.0),
-        np.maximum(1.0 + forecast.generation_error * error[1], 0.0),
-    )
+    expected = realised.scaled(*(error.factor() for error in errors))
     battery = population.batteries.dispatch(expected.load_mw + expected.generation_mw, context.period_h)
     usual = expected.load_mw + expected.generation_mw + battery
     population.p_change_mw[:] = 0.0

@@ -1,0 +1,115 @@
+"""Networks as they are after something has happened: a line is out, a transformer's tap is stuck elsewhere.
+
+Each function gives a new network on the same buses and branches, without pandapower, from the two-ports alone.
+Buses that lose their way to an external grid go out of service.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from io import StringIO
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from peerwatt.errors import Fault, GridDataError
+from peerwatt.grid.admittance import Admittances, Bools
+from peerwatt.grid.network import Network
+from peerwatt.registry import nearest
+
+__all__ = ["with_tap_position", "without_lines"]
+
+
+def without_lines(network: Network, names: Iterable[str]) -> Network:
+    """Take lines out of service.
+
+    Args:
+        network: the network; it is not changed.
+        names: names of the lines.
+
+    Returns:
+        The network without them; buses without a way to an external grid are out of service.
+
+    Raises:
+        GridDataError: no line has one of the names.
+    """
+    rows = np.array([_row(network, "line", network.lines.name, name) for name in names], dtype=np.int64)
+    model, lines, buses = network.admittances, network.lines, network.buses
+    live, in_service = model.live.copy(), lines.in_service.copy()
+    live[rows], in_service[rows] = False, False
+    cut = {name: np.where(live, getattr(model, name), 0.0) for name in ("yff", "yft", "ytf", "ytt")}
+    energised = _energised(model, live)
+    supplied = (model.bus_node >= 0) & energised[model.bus_node]
+    live &= energised[model.from_node] & energised[model.to_node]
+    return replace(
+        network,
+        admittances=replace(model, live=live, bus_node=np.where(supplied, model.bus_node, -1), **cut),
+        lines=replace(lines, in_service=in_service),
+        buses=replace(buses, in_service=buses.in_service & supplied),
+    )
+
+
+def with_tap_position(network: Network, name: str, tap_pos: int) -> Network:
+    """Put a transformer's tap to another position.
+
+    The tap changes the ratio by `tap_step_percent` per step on its side (pandapower's type "Ratio", which is
+    also assumed where the network gives steps but no type).
+
+    Args:
+        network: the network; it is not changed.
+        name: name of the transformer.
+        tap_pos: the position.
+
+    Raises:
+        GridDataError: no transformer has this name, it has no taps, or not this position.
+    """
+    row = _row(network, "trafo", network.trafos.name, name)
+    tap = _taps(network)[int(network.trafos.index[row])]
+    where = f"{network.name}: trafo '{name}'"
+    if not np.isfinite(tap["tap_step_percent"]) or tap["tap_step_percent"] == 0.0:
+        raise GridDataError(Fault(where, "has no taps", "its tap_step_percent is empty or 0"))
+    if not tap["tap_min"] <= tap_pos <= tap["tap_max"]:
+        allowed = f"{tap['tap_min']:g} to {tap['tap_max']:g}"
+        raise GridDataError(Fault(where, f"has no tap position {tap_pos}", f"positions: {allowed}"))
+    effective = tap["tap_changer_type"] in ("Ratio", "Symmetrical")
+    before = 1.0 + (tap["tap_pos"] - tap["tap_neutral"]) * tap["tap_step_percent"] / 100.0 if effective else 1.0
+    after = 1.0 + (tap_pos - tap["tap_neutral"]) * tap["tap_step_percent"] / 100.0
+    change = after / before
+    ratio = change if tap["tap_side"] == "hv" else 1.0 / change
+    # Impedances are referred to the low-voltage winding: its tap scales them with the voltage squared.
+    scale = 1.0 if tap["tap_side"] == "hv" else 1.0 / change**2
+    model = network.admittances
+    branch = network.n_line + row
+    parts = {name: getattr(model, name).copy() for name in ("yff", "yft", "ytf", "ytt", "ratio")}
+    for part, factor in (("yff", scale / ratio**2), ("yft", scale / ratio), ("ytf", scale / ratio), ("ytt", scale)):
+        parts[part][branch] *= factor
+    parts["ratio"][branch] *= ratio
+    return replace(network, admittances=replace(model, **parts))
+
+
+def _row(network: Network, kind: str, names: tuple[str, ...], name: str) -> int:
+    if name not in names:
+        raise GridDataError(Fault(network.name, f"no {kind} has the name '{name}'", nearest(name, list(names))))
+    return names.index(name)
+
+
+def _energised(model: Admittances, live: Bools) -> Bools:
+    """Nodes with a way to an external grid, (n_node,)."""
+    rows = np.flatnonzero(live)
+    shape = (model.n_node, model.n_node)
+    graph = csr_array((np.ones(len(rows)), (model.from_node[rows], model.to_node[rows])), shape=shape)
+    _, label = connected_components(graph, directed=False)
+    return np.isin(label, label[model.slack_node])
+
+
+def _taps(network: Network) -> dict[int, dict[str, float]]:
+    """Tap data of the transformers as pandapower's file has them, by index."""
+    import pandas as pd
+
+    table = json.loads(network.pandapower_json)["_object"]["trafo"]["_object"]
+    frame = pd.read_json(StringIO(table), orient="split", precise_float=True)
+    columns = ["tap_side", "tap_neutral", "tap_min", "tap_max", "tap_step_percent", "tap_pos", "tap_changer_type"]
+    return frame.reindex(columns=columns).to_dict(orient="index")  # type: ignore[return-value]
