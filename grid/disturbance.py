@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -105,11 +106,11 @@ def _energised(model: Admittances, live: Bools) -> Bools:
     return np.isin(label, label[model.slack_node])
 
 
-def _taps(network: Network) -> dict[int, dict[str, float]]:
+def _taps(network: Network) -> dict[int, dict[str, Any]]:
     """Tap data of the transformers as pandapower's file has them, by index."""
     import pandas as pd
 
     table = json.loads(network.pandapower_json)["_object"]["trafo"]["_object"]
     frame = pd.read_json(StringIO(table), orient="split", precise_float=True)
     columns = ["tap_side", "tap_neutral", "tap_min", "tap_max", "tap_step_percent", "tap_pos", "tap_changer_type"]
-    return frame.reindex(columns=columns).to_dict(orient="index")  # type: ignore[return-value]
+    return {int(index): dict(row) for index, row in frame.reindex(columns=columns).iterrows()}  # type: ignore[call-overload]
