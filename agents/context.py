@@ -30,6 +30,7 @@ __all__ = [
     "DSO",
     "MEDIATOR",
     "P2P_MARKET",
+    "ROLES",
     "SUPPLIER",
     "Bids",
     "Context",
@@ -83,6 +84,7 @@ DSO = "dso"
 SUPPLIER = "supplier"
 MEDIATOR = "mediator"
 P2P_MARKET = "p2p market"
+ROLES = frozenset((DSO, SUPPLIER, MEDIATOR, P2P_MARKET))
 
 
 @dataclass(frozen=True, slots=True)

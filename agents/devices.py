@@ -80,6 +80,7 @@ class Units:
         peer: (n_units,) row of the peer that owns it.
         p_column, q_column: (n_units,) column of the profile, -1 for a constant 1.
         p_scale_mw, q_scale_mvar: (n_units,) signed scale, positive feeds in.
+        p_rated_mw: (n_units,) rated power, positive.
         generates: (n_units,) whether it is a generator.
         is_pv: (n_units,) whether it is a PV plant.
         response: (n_units,) share by which its consumption may rise.
@@ -90,6 +91,7 @@ class Units:
     q_column: IntArray
     p_scale_mw: FloatArray
     q_scale_mvar: FloatArray
+    p_rated_mw: FloatArray
     generates: BoolArray
     is_pv: BoolArray
     response: FloatArray
@@ -102,6 +104,7 @@ class Units:
             self.q_column[rows],
             self.p_scale_mw[rows] * factor,
             self.q_scale_mvar[rows] * factor,
+            self.p_rated_mw[rows] * factor,
             self.generates[rows],
             self.is_pv[rows],
             self.response[rows],
@@ -112,15 +115,23 @@ class Units:
         rows = np.flatnonzero(~(self.is_pv & np.isin(self.peer, peers)))
         return self.take(rows, self.peer[rows])
 
-    def with_pv(self, peers: IntArray, p_mw: FloatArray, column: int) -> Units:
-        """Return the units and a PV plant of unity power factor for each of some peers."""
+    def with_pv(self, peers: IntArray, p_mw: float, scale_per_mw: float, column: int) -> Units:
+        """Return the units and a PV plant of unity power factor for each of some peers.
+
+        Args:
+            peers: rows of the peers.
+            p_mw: rated power of each plant.
+            scale_per_mw: scale of the profile per rated MW.
+            column: the profile.
+        """
         n = len(peers)
         return Units(
             np.concatenate([self.peer, peers]),
             np.concatenate([self.p_column, np.full(n, column)]),
             np.concatenate([self.q_column, np.full(n, -1)]),
-            np.concatenate([self.p_scale_mw, p_mw]),
+            np.concatenate([self.p_scale_mw, np.full(n, p_mw * scale_per_mw)]),
             np.concatenate([self.q_scale_mvar, np.zeros(n)]),
+            np.concatenate([self.p_rated_mw, np.full(n, p_mw)]),
             np.concatenate([self.generates, np.ones(n, dtype=bool)]),
             np.concatenate([self.is_pv, np.ones(n, dtype=bool)]),
             np.concatenate([self.response, np.zeros(n)]),
@@ -128,7 +139,7 @@ class Units:
 
     def rated_mw(self, n_peers: int) -> tuple[FloatArray, FloatArray]:
         """Rated power of the loads and of the generators of each peer, both positive."""
-        size = np.abs(self.p_scale_mw)
+        size = self.p_rated_mw
         load = np.bincount(self.peer, np.where(self.generates, 0.0, size), n_peers)
         generation = np.bincount(self.peer, np.where(self.generates, size, 0.0), n_peers)
         return load.astype(np.float64), generation.astype(np.float64)

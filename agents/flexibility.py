@@ -23,7 +23,10 @@ import numpy as np
 from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
 from peerwatt.agents.settings import TariffSettings
 
-__all__ = ["N_STEPS", "Position"]
+__all__ = ["N_SEGMENTS", "N_STEPS", "Position"]
+
+N_SEGMENTS = 2
+"""Segments of a peer's offer in bilateral trading: the firm quantity, then its flexibility."""
 
 N_STEPS = 4
 """Steps of a peer's bid in an auction: the firm quantity, then its flexibility in equal parts."""
@@ -94,22 +97,28 @@ class Position:
         return power, price
 
     def cost(self, limit: FloatArray, tariff: TariffSettings) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Bounds and cost coefficients for bilateral trading.
+        """Bounds and cost coefficients of what the peer offers to trade bilaterally, in two segments.
 
-        A strategy that asks more (or offers less) than the true value shifts the whole curve by its markup.
+        The first segment is the firm power, worth the limit price: what is not traded of it is left to the
+        supplier. The second is the flexibility, worth its marginal utility.
 
         Args:
             limit: (n_peers,) limit price of the firm quantity, EUR/MWh.
             tariff: the outside option.
 
         Returns:
-            p_min_mw, p_max_mw, a (EUR/MW2h), b (EUR/MWh), each (n_peers,).
+            p_min_mw, p_max_mw, a (EUR/MW2h), b (EUR/MWh), each (n_peers, 2).
         """
-        p_min = np.where(self.producer, self.firm_mw, self.firm_mw - self.room_mw)
-        p_max = np.where(self.producer, self.firm_mw + self.room_mw, self.firm_mw)
-        b = tariff.supply_eur_per_mwh - self.slope * self.usual_mw + (limit - self.truthful(tariff))
-        # Without flexibility the cost is linear: its limit price.
-        return p_min, p_max, self.slope, np.where(self.room_mw > 0.0, b, limit)
+        offered = np.stack([np.abs(self.firm_mw), self.room_mw], axis=1)
+        sells = self.producer[:, None]
+        slope = np.stack([np.zeros_like(limit), self.slope], axis=1)
+        flexible = tariff.supply_eur_per_mwh - np.where(self.producer, self.slope * self.room_mw, 0.0)
+        return (
+            np.where(sells, 0.0, -offered),
+            np.where(sells, offered, 0.0),
+            slope,
+            np.stack([limit, flexible], axis=1),
+        )
 
     def truthful(self, tariff: TariffSettings) -> FloatArray:
         """Value of the firm quantity: what the supplier would take or pay for it, EUR/MWh, (n_peers,)."""

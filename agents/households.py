@@ -7,11 +7,12 @@ Every draw comes from the stream it is given, so the same seed builds the same p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
+from peerwatt.agents.context import ROLES
 from peerwatt.agents.devices import Batteries, Units
 from peerwatt.agents.messages import IntArray
 from peerwatt.agents.population import Population
@@ -89,6 +90,7 @@ def _own_peers(case: GridCase, settings: PopulationSettings) -> _Draft:
         units.q_column[rows].astype(np.int64),
         units.p_scale_mw[rows],
         units.q_scale_mvar[rows],
+        units.p_mw[rows],
         generates,
         kinds[rows] == "pv",
         np.where(generates, 0.0, response),
@@ -97,9 +99,17 @@ def _own_peers(case: GridCase, settings: PopulationSettings) -> _Draft:
     return _Draft(names, bus, converters, _joined_batteries(case, order[storage], peer[storage], len(buses)))
 
 
-def _unique(names: list[str], index: Sequence[int]) -> list[str]:
-    """Names, those that occur twice with the bus's index added."""
-    return [f"{name} ({i})" if names.count(name) > 1 else name for name, i in zip(names, index, strict=True)]
+def _unique(names: list[str], index: list[int]) -> list[str]:
+    """Names of buses as names of peers: each once, and none that a role has."""
+    count, taken = Counter(names), {*ROLES}
+    unique = []
+    for name, i in zip(names, index, strict=True):
+        own = f"{name} ({i})" if count[name] > 1 or name in ROLES else name
+        while own in taken or (own != name and own in count):
+            own += "'"
+        taken.add(own)
+        unique.append(own)
+    return unique
 
 
 def _joined_batteries(case: GridCase, rows: IntArray, peer: IntArray, n_peers: int) -> Batteries:
@@ -171,12 +181,12 @@ def _own_pv(draft: _Draft, settings: PopulationSettings, pattern: tuple[int, flo
         draft.units = draft.units.without_pv_of(order[wanted:])
         gains = np.sort(order[:wanted])
         gains = gains[~owns[gains]]
-        draft.units = draft.units.with_pv(gains, np.full(len(gains), settings.pv_mw * per_mw), column)
+        draft.units = draft.units.with_pv(gains, settings.pv_mw, per_mw, column)
     for name, own in sorted(settings.peers.items()):
         if own.pv_mw is not None:
             row = np.array([draft.name.index(name)])
             draft.units = draft.units.without_pv_of(row)
-            draft.units = draft.units.with_pv(row, np.array([own.pv_mw * per_mw]), column)
+            draft.units = draft.units.with_pv(row[: own.pv_mw > 0.0], own.pv_mw, per_mw, column)
 
 
 def _own_batteries(draft: _Draft, settings: PopulationSettings, rng: np.random.Generator) -> None:

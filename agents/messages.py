@@ -73,19 +73,19 @@ class Bid(Message):
 
 @dataclass(frozen=True, slots=True)
 class Offer(Message):
-    """Peer to its partners in bilateral trading: bounds and cost C = a/2 P^2 + b P.
+    """Peer to the bilateral market: what it would trade with its partners, and its cost C = a/2 P^2 + b P.
 
     Attributes:
-        p_min_mw: lower bound of net power, MW.
-        p_max_mw: upper bound of net power, MW.
-        cost_a: quadratic coefficient, EUR/MW2h.
-        cost_b: linear coefficient, EUR/MWh.
+        p_min_mw: (n_segments,) lower bound of traded power, MW, negative to buy.
+        p_max_mw: (n_segments,) upper bound of traded power, MW, positive to sell.
+        cost_a: (n_segments,) quadratic coefficient, EUR/MW2h.
+        cost_b: (n_segments,) linear coefficient, EUR/MWh.
     """
 
-    p_min_mw: float
-    p_max_mw: float
-    cost_a: float
-    cost_b: float
+    p_min_mw: FloatArray
+    p_max_mw: FloatArray
+    cost_a: FloatArray
+    cost_b: FloatArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,7 @@ class Peer(Role):
         elif type(message) is CallForBids:
             fields = self.group.bid_of(row)
             kind = Bid if context.mechanism.book is BookKind.STEPS else Offer
-            context.bus.send((kind(self.name, context.market, message.period, *fields),))  # type: ignore[arg-type]
+            context.bus.send((kind(self.name, context.market, message.period, *fields),))
         elif type(message) is ClearingNotice:
             population.p_change_mw[row] = message.p_change_mw
             population.last_price_eur_per_mwh[row] = message.price_eur_per_mwh

@@ -83,7 +83,7 @@ class PopulationSettings(Settings):
         description="By kind of load (household, commercial, agriculture, industry, aggregate, heat_pump, ev): by "
         "which share of its consumption it can rise when electricity is cheaper than the supplier's.",
     )
-    strategies: dict[StrategyName, Annotated[float, Field(gt=0.0)]] = Field(
+    strategies: dict[StrategyName, Annotated[float, Field(gt=0.0, le=1e6)]] = Field(
         default_factory=lambda: {"truthful": 1.0},
         min_length=1,
         description="Trading strategies and the shares in which they are drawn.",

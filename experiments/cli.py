@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -46,6 +48,10 @@ Overrides = Annotated[
 
 def main() -> None:
     """Run the command line; errors become one message and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no "×" gets a "?"
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except PeerwattError as error:
@@ -53,6 +59,14 @@ def main() -> None:
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        typer.echo(f"peerwatt: {error.filename or 'output'}: {error.strerror or error}", err=True)
+        sys.exit(1)
+
+
+def _terminate(*_: object) -> None:
+    """End as on Ctrl-C, so that what was computed is written."""
+    raise KeyboardInterrupt
 
 
 @app.callback(invoke_without_command=True)
@@ -78,8 +92,8 @@ def run(
     """Simulate a scenario; print a summary, leave results and a report."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    console.print(f"peerwatt {__version__}: reading scenario [bold]{source}[/bold] ...")
+    console = Console(highlight=False, markup=False)
+    console.print(f"peerwatt {__version__}: reading scenario {source} ...")
     scenario = _scenario(source, overrides, {"time.periods": periods, "seed": seed})
     directory = _simulate(scenario, out, console)
 
@@ -107,7 +121,7 @@ def examples() -> None:
     for name in shipped_scenarios():
         scenario = Scenario.load(name)
         table.add_row(name, scenario.grid.case, scenario.market.mechanism, scenario.description)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(table)
     console.print("\nRun one with: peerwatt run NAME")
 
@@ -117,7 +131,7 @@ def validate(source: Source, overrides: Overrides = None) -> None:
     """Check a scenario with its grid and profiles, without running it."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     scenario = _scenario(source, overrides, {})
     with _loading(scenario, console):
         from peerwatt.sim.model import Simulation
@@ -149,7 +163,9 @@ def _scenario(source: str, overrides: list[str] | None, named: dict[str, int | N
 
 
 def _loading(scenario: Scenario, console: Console) -> Status:
-    return console.status(f"Loading {scenario.grid.case} (the first time takes about ten seconds) ...")
+    from rich.text import Text
+
+    return console.status(Text(f"Loading {scenario.grid.case} (the first time takes about ten seconds) ..."))
 
 
 def _simulate(scenario: Scenario, out: Path | None, console: Console) -> Path:
@@ -158,10 +174,10 @@ def _simulate(scenario: Scenario, out: Path | None, console: Console) -> Path:
 
     with _loading(scenario, console):
         from peerwatt.sim.model import Simulation
-        from peerwatt.sim.running import new_directory
+        from peerwatt.sim.running import results_directory
 
-        directory = new_directory(scenario.name) if out is None else out
-        simulation = Simulation(scenario, directory)
+        with results_directory(scenario.name, out) as directory:
+            simulation = Simulation(scenario, directory)
     with simulation:
         bar = Progress(
             TextColumn("{task.fields[clock]}"),

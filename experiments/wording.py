@@ -130,9 +130,9 @@ def facts(results: Results) -> list[Fact]:
     kpi = results.kpi
     lines = [*_market_facts(results)]
     if "self_consumption_percent" in kpi:
-        lines.append(Fact("Self-consumption", f"{kpi['self_consumption_percent']:.1f} %", "of feed-in used locally"))
+        lines.append(Fact("Self-consumption", f"{kpi['self_consumption_percent']:.1f} %", "of generation"))
     if "self_sufficiency_percent" in kpi:
-        lines.append(Fact("Self-sufficiency", f"{kpi['self_sufficiency_percent']:.1f} %", "of demand met locally"))
+        lines.append(Fact("Self-sufficiency", f"{kpi['self_sufficiency_percent']:.1f} %", "of consumption"))
     if "losses_mwh" in kpi:
         share = f"{kpi['losses_percent']:.2f} % of demand" if "losses_percent" in kpi else ""
         lines.append(Fact("Grid losses", energy(float(kpi["losses_mwh"])), share))

@@ -15,6 +15,7 @@ import functools
 import hashlib
 import json
 import logging
+import mmap
 import os
 import shutil
 import time
@@ -38,7 +39,7 @@ Part = npt.NDArray[Any] | str
 
 T = TypeVar("T")
 
-_FORMAT = 1  # raise when entries are laid down differently
+_FORMAT = 2  # raise when entries are laid down differently
 _CODE = 1  # raise when peerwatt.grid derives other numbers from the same input
 _LIBRARIES = ("numpy", "pandapower", "pandas", "simbench")
 _MAPPED_BYTES = 1 << 20  # arrays from this size on are mapped into memory, unread until used
@@ -86,7 +87,7 @@ def fetch(key: Mapping[str, str], restore: Callable[[dict[str, Part]], T]) -> T 
         return restore(_read(place))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         _log.info("cache entry %s is damaged and will be rebuilt: %s", place, error)
         return None
 
@@ -140,7 +141,10 @@ def _read(place: Path) -> dict[str, Part]:
         path = place / file
         if path.stat().st_size != size:
             raise ValueError(f"{file} has {path.stat().st_size} bytes, not {size}")
-        if checksum is None:
+        if size >= _MAPPED_BYTES and file.endswith(".npy"):
+            with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                if zlib.crc32(mapped) != checksum:
+                    raise ValueError(f"{file} is not what was written")
             parts[name] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
             continue
         content = path.read_bytes()
@@ -181,8 +185,7 @@ def _write(directory: Path, parts: Mapping[str, Part]) -> None:
             np.save(path, np.ascontiguousarray(part), allow_pickle=False)
         _flush(path)
         size = path.stat().st_size
-        mapped = not isinstance(part, str) and size >= _MAPPED_BYTES
-        listed[name] = (file, size, None if mapped else zlib.crc32(path.read_bytes()))
+        listed[name] = (file, size, zlib.crc32(path.read_bytes()))
     meta = directory / "meta.json"
     meta.write_text(json.dumps({"parts": listed}), encoding="utf-8")
     _flush(meta)
@@ -196,7 +199,7 @@ def _publish(temporary: Path, place: Path) -> None:
     except OSError:
         if not place.exists():
             raise
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             _read(place)
             return
         aside = place.parent / f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"

@@ -53,6 +53,7 @@ def convert_net(net: pandapowerNet, name: str) -> Network:
         GridDataError: everything that is missing, contradictory or not supported, all at once.
     """
     check_net(net, name)
+    net = _ordered(net)
     with quiet():
         solved = _solve_without_load(net, name)
     buses, slack_bus = _buses(net), _slack_bus(net)
@@ -68,7 +69,7 @@ def convert_net(net: pandapowerNet, name: str) -> Network:
 def _solve_without_load(net: pandapowerNet, name: str) -> Any:
     import pandapower
 
-    bare = _copied(net)
+    bare = copy.deepcopy(net)
     for table in INJECTION_TABLES:
         bare[table]["in_service"] = False
         bare[table][["p_mw", "q_mvar"]] = 0.0  # pandapower trips over nan even out of service
@@ -83,9 +84,15 @@ def _solve_without_load(net: pandapowerNet, name: str) -> Any:
     return bare
 
 
-def _copied(net: pandapowerNet) -> Any:
-    """A copy without the profiles that SimBench keeps in its networks, which are large."""
-    return copy.deepcopy(type(net)({key: value for key, value in net.items() if key != "profiles"}))
+def _ordered(net: pandapowerNet) -> Any:
+    """The network with the elements in the order of their indices, so that no result depends on that of a file.
+
+    The profiles that SimBench keeps in its networks are left out: they are large.
+    """
+    ordered = type(net)({key: value for key, value in net.items() if key != "profiles"})
+    for table in (*INJECTION_TABLES, "bus", "line", "trafo", "switch", "ext_grid", "gen", "shunt", "impedance"):
+        ordered[table] = net[table].sort_index()
+    return ordered
 
 
 def _refuse_islands(solved: Any, name: str) -> None:
@@ -129,7 +136,7 @@ def _to_json(net: pandapowerNet) -> str:
     """The network as pandapower writes it, without profiles and results."""
     import pandapower
 
-    copied = _copied(net)
+    copied = copy.deepcopy(net)
     pandapower.toolbox.clear_result_tables(copied)
     text = pandapower.to_json(copied, filename=None)
     return str(text)

@@ -69,7 +69,7 @@ class Bilateral:
         faults = []
         if self.solver not in tuple(QpSolver):
             faults.append(Fault("mechanism 'bilateral'", f"option 'solver' is {self.solver!r}", ", ".join(QpSolver)))
-        if self.max_iter < 1 or int(self.max_iter) != self.max_iter:
+        if type(self.max_iter) is not int or self.max_iter < 1:
             faults.append(Fault("mechanism 'bilateral'", f"option 'max_iter' is {self.max_iter!r}", "1 or more"))
         if faults:
             raise ScenarioError(faults)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,15 +46,38 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     temporary.replace(path)
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a table so that equal tables give equal bytes, whatever batches it came in."""
+def write_parquet(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
+    """Write a table in row groups of one size, so that equal rows give equal bytes whatever batches they came in.
+
+    Args:
+        path: final name; the file is written beside it and renamed.
+        batches: the rows; only one row group is in memory at a time.
+        schema: their schema.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
+    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        waiting: list[pa.RecordBatch] = []
+        for batch in batches:
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= ROW_GROUP:
+                rows = pa.Table.from_batches(waiting, schema)
+                whole = len(rows) - len(rows) % ROW_GROUP
+                for start in range(0, whole, ROW_GROUP):
+                    writer.write_table(_compact(rows.slice(start, ROW_GROUP)), row_group_size=ROW_GROUP)
+                waiting = rows.slice(whole).to_batches()
+        rest = pa.Table.from_batches(waiting, schema)
+        if len(rest):
+            writer.write_table(_compact(rest), row_group_size=ROW_GROUP)
+    temporary.replace(path)
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """One chunk per column; of names those that occur, in the order in which they do."""
     for i, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):  # keep the names that occur, in the order in which they do
+        if pa.types.is_dictionary(field.type):
             names = table.column(i).cast(field.type.value_type).combine_chunks()
             table = table.set_column(i, field, pc.dictionary_encode(names))
-    pq.write_table(table.combine_chunks(), temporary, row_group_size=ROW_GROUP, compression="zstd")
-    temporary.replace(path)
+    return table.combine_chunks()
 
 
 class Journal:
@@ -154,25 +179,17 @@ def _complete(directory: Path) -> None:
 
 def _finish(directory: Path) -> int:
     """Turn the streams into Parquet files; return the number of periods that are complete."""
-    folder = directory / FOLDER
-    tables = {path.stem: _read(path) for path in sorted(folder.glob("*.arrows")) if path.stem in TABLES}
+    streams = {path.stem: path for path in sorted((directory / FOLDER).glob("*.arrows")) if path.stem in TABLES}
     # Tables are flushed together and `period` last: what it has, all have.
-    periods = tables["period"]["period"].to_numpy() if "period" in tables else ()
-    last = int(max(periods, default=-1))
-    for name, table in tables.items():
-        write_parquet(directory / f"{name}.parquet", table.filter(pc.less_equal(table["period"], last)))
+    periods = (pc.max(batch["period"]).as_py() for batch in _batches(streams["period"])) if "period" in streams else ()
+    last = max(periods, default=-1)
+    for name, path in streams.items():
+        complete = (batch.filter(pc.less_equal(batch["period"], last)) for batch in _batches(path))
+        write_parquet(directory / f"{name}.parquet", complete, TABLES[name])
     return last + 1
 
 
-def _read(path: Path) -> pa.Table:
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     """All whole batches of a stream."""
-    schema, batches = TABLES[path.stem], []
-    try:
-        with pa.OSFile(str(path)) as source:
-            reader = pa.ipc.open_stream(source)
-            schema = reader.schema
-            for batch in reader:
-                batches.append(batch)  # noqa: PERF402 - keeps what was read before a broken end
-    except (pa.ArrowInvalid, OSError):
-        pass
-    return pa.Table.from_batches(batches, schema=schema)
+    with suppress(pa.ArrowInvalid, OSError), pa.OSFile(str(path)) as source:
+        yield from pa.ipc.open_stream(source)

@@ -8,10 +8,11 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``p2p_volume_mwh`` | energy traded between peers |
 | ``p2p_mean_price_eur_per_mwh`` | mean trade price, weighted by volume |
 | ``p2p_share_of_demand_percent`` | traded energy as a share of ``demand_mwh`` |
-| ``social_welfare_eur`` | welfare of all market clearings |
+| ``social_welfare_eur`` | gain of all market clearings over the supplier alone, by the bids |
 | ``demand_mwh``, ``feed_in_mwh`` | net consumption and net feed-in of peers, summed over peers and periods |
-| ``self_sufficiency_percent`` | share of ``demand_mwh`` met by other peers' feed-in in the same period |
-| ``self_consumption_percent`` | share of ``feed_in_mwh`` used by other peers in the same period |
+| ``consumption_mwh``, ``generation_mwh`` | what loads used and generators gave, behind the meter included |
+| ``self_sufficiency_percent`` | share of ``consumption_mwh`` that the peers together did not draw from outside |
+| ``self_consumption_percent`` | share of ``generation_mwh`` that the peers together did not feed out |
 | ``import_mwh``, ``export_mwh`` | energy from and to the external grid |
 | ``peak_import_mw`` | highest power from the external grid |
 | ``losses_mwh`` | losses of lines and transformers |
@@ -49,10 +50,21 @@ from numpy.typing import NDArray
 from peerwatt.sim.columns import at_stage, codes, numbers
 from peerwatt.sim.tables import Stage
 
-__all__ = ["GROUPS", "Kpi", "compute_kpis"]
+__all__ = ["COLUMNS", "GROUPS", "Kpi", "compute_kpis"]
 
 Kpi = float | int | str
 """Value of one key figure."""
+
+COLUMNS: dict[str, list[str] | None] = {
+    "period": None,
+    "agent": None,
+    "peer": None,
+    "bus": ["period", "stage", "bus", "vm_pu"],
+    "line": ["period", "stage", "line", "loading_percent"],
+    "trafo": ["period", "stage", "trafo", "loading_percent"],
+    "message": ["n", "delivered_s"],
+}
+"""What `compute_kpis` reads: tables, and the columns of them that it needs (None: all)."""
 
 GROUPS = {"consumer": "consumers", "producer": "producers", "prosumer": "prosumers"}
 """Group of peers that a figure's name ends in, by kind of peer."""
@@ -110,10 +122,12 @@ def _net_energy(agent: pa.Table, hours: float) -> tuple[Floats, Floats]:
 
 def _energy(agent: pa.Table, hours: float) -> dict[str, Kpi]:
     demand, feed_in = _net_energy(agent, hours)
-    shared = float(np.minimum(demand, feed_in).sum())
+    drawn, fed_out = np.maximum(demand - feed_in, 0.0).sum(), np.maximum(feed_in - demand, 0.0).sum()
+    used, given = (float(np.nansum(numbers(agent, name)) * hours) for name in ("p_load_mw", "p_generation_mw"))
     figures: dict[str, Kpi] = {"demand_mwh": float(demand.sum()), "feed_in_mwh": float(feed_in.sum())}
-    figures |= _share("self_sufficiency_percent", shared, figures["demand_mwh"])
-    return figures | _share("self_consumption_percent", shared, figures["feed_in_mwh"])
+    figures |= {"consumption_mwh": used, "generation_mwh": given}
+    figures |= _share("self_sufficiency_percent", used - drawn, used)
+    return figures | _share("self_consumption_percent", given - fed_out, given)
 
 
 def _share(name: str, part: Kpi | None, whole: Kpi) -> dict[str, Kpi]:

@@ -34,7 +34,7 @@ from peerwatt.market.mechanism import BookKind
 from peerwatt.sim.assembly import limited, load_grid, make_bus, make_context
 from peerwatt.sim.clock import Clock
 from peerwatt.sim.period import PeriodResult, open_period, publish
-from peerwatt.sim.recorder import Recorder
+from peerwatt.sim.recorder import Recorder, refuse_used
 from peerwatt.sim.rows import Vocabulary
 from peerwatt.sim.scenario import Scenario
 from peerwatt.sim.stopwatch import Stopwatch
@@ -62,6 +62,8 @@ class Simulation(Model):
     def __init__(self, scenario: Scenario | None = None, out: Path | None = None, case: GridCase | None = None) -> None:
         begin = perf_counter()
         scenario = Scenario.load() if scenario is None else scenario
+        if out is not None:
+            refuse_used(Path(out))
         super().__init__(seed=scenario.seed % 2**32)
         self.settings = scenario
         self.streams = Streams(scenario.seed)
@@ -72,6 +74,7 @@ class Simulation(Model):
         self.last: PeriodResult | None = None
         self.recorder: Recorder | None = None
         self._closed = False
+        self._begin = begin
         time = scenario.time
         self._profiles = self.case.series.window(np.datetime64(scenario.start, "s"), time.periods, time.period_s)
         self.clock = Clock()
@@ -82,11 +85,14 @@ class Simulation(Model):
             ForecastErrors(forecast.load(), n, self.streams["load forecast"]),
             ForecastErrors(forecast.generation(), n, self.streams["generation forecast"]),
         )
-        self._start_agents()
-        if out is not None:
-            self.recorder = Recorder(Path(out), scenario, self.case.network, self._vocabulary())
-            self.recorder.write_peers(self._peer_rows())
-        self._begin = begin
+        try:
+            self._start_agents()
+            if out is not None:
+                self.recorder = Recorder(Path(out), scenario, self.case.network, self._vocabulary())
+                self.recorder.write_peers(self._peer_rows())
+        except BaseException:
+            self.close()
+            raise
         self.stopwatch.add("set-up", perf_counter() - begin)
 
     @property

@@ -39,6 +39,8 @@ class PeriodResult:
         p_forecast_mw: net power expected before trading.
         p_p2p_mw: net power after trading.
         p_delivered_mw, q_delivered_mvar: what the meters say.
+        p_load_mw: consumption delivered, positive.
+        p_generation_mw: generation delivered.
         p_traded_mw: net power sold to other peers.
         soc_mwh: energy in the batteries at the end.
         utility_eur: value of the consumption that trading added.
@@ -59,6 +61,8 @@ class PeriodResult:
     p_p2p_mw: FloatArray
     p_delivered_mw: FloatArray
     q_delivered_mvar: FloatArray
+    p_load_mw: FloatArray
+    p_generation_mw: FloatArray
     p_traded_mw: FloatArray
     soc_mwh: FloatArray
     utility_eur: FloatArray
@@ -127,6 +131,8 @@ def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> P
         p_p2p_mw=position.firm_mw + draft.p_change_mw,
         p_delivered_mw=draft.p_delivered_mw,
         q_delivered_mvar=draft.q_delivered_mvar,
+        p_load_mw=extra_without - draft.p_followed_mw - draft.realised.load_mw,
+        p_generation_mw=draft.realised.generation_mw,
         p_traded_mw=draft.p_traded_mw,
         soc_mwh=context.population.batteries.soc_mwh.copy(),
         utility_eur=position.utility_eur(position.firm_mw + draft.p_followed_mw, tariff, period_h),

@@ -25,6 +25,18 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        """Refuse a key that stands twice: YAML would keep the last and drop the first without a word."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
+
 
 def read_document(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
@@ -69,7 +81,7 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
             faults.append(Fault("--set", f"'{setting}' is not of the form key=value", "e.g. population.pv_share=0.6"))
             continue
         try:
-            changes[key.strip()] = yaml.safe_load(text)
+            changes[key.strip()] = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError:
             faults.append(Fault("--set", f"the value of '{setting}' is not valid YAML", "quote it"))
     if faults:

@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 import peerwatt
 from peerwatt.errors import Fault, ResultsError, SimulationError
 from peerwatt.grid.network import Network
 from peerwatt.market.settlement import REASONS
 from peerwatt.sim.journal import FOLDER, Journal, write_atomically, write_parquet
-from peerwatt.sim.kpi import compute_kpis
+from peerwatt.sim.kpi import COLUMNS, compute_kpis
 from peerwatt.sim.period import PeriodResult
 from peerwatt.sim.rows import Columns, Rows, Vocabulary
 from peerwatt.sim.scenario import Scenario
 from peerwatt.sim.tables import STAGES, TABLES
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "refuse_used"]
 
 FLUSH_AFTER_S = 1.0
 ALWAYS = ("peer", "period")
@@ -72,7 +73,7 @@ class Recorder:
         self._arrow: dict[str, pa.Table] = {}
         self._flushed_at = monotonic()
         self._done = 0
-        _refuse_used(directory)
+        refuse_used(directory)
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._journal = Journal(directory)
@@ -91,7 +92,7 @@ class Recorder:
 
     def write_peers(self, columns: Columns) -> None:
         """Write the table of who takes part."""
-        write_parquet(self.directory / "peer.parquet", pa.Table.from_batches([self._batch("peer", [columns])]))
+        write_parquet(self.directory / "peer.parquet", [self._batch("peer", [columns])], TABLES["peer"])
 
     def add(self, result: PeriodResult) -> None:
         """Record a period; at least once a second what is buffered goes to disk."""
@@ -150,15 +151,14 @@ class Recorder:
         write_atomically(self.directory / "manifest.json", json.dumps(manifest, indent=1))
 
     def _arrow_tables(self) -> dict[str, pa.Table]:
-        import pyarrow.parquet as pq
-
-        return {path.stem: pq.read_table(path) for path in sorted(self.directory.glob("*.parquet"))}
+        files = {name: self.directory / f"{name}.parquet" for name in COLUMNS}
+        return {name: pq.ParquetFile(path).read(COLUMNS[name]) for name, path in files.items() if path.exists()}
 
     def _flush(self) -> None:
         for name in self._tables:
-            if self._buffers[name]:
-                self._journal.append(name, self._batch(name, self._buffers[name]))
-                self._buffers[name] = []
+            parts, self._buffers[name] = self._buffers[name], []
+            if parts:
+                self._journal.append(name, self._batch(name, parts))
         self._flushed_at = monotonic()
 
     def _batch(self, table: str, parts: list[Columns]) -> pa.RecordBatch:
@@ -185,8 +185,12 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _refuse_used(directory: Path) -> None:
-    """Results are never overwritten."""
+def refuse_used(directory: Path) -> None:
+    """Results are never overwritten.
+
+    Raises:
+        ResultsError: the directory holds results already, or is a file.
+    """
     if directory.is_file():
         raise ResultsError(Fault(str(directory), "is a file", "name a directory with --out"))
     if (directory / "manifest.json").exists() or (directory / FOLDER).exists():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from peerwatt.errors import Fault, ResultsError
 from peerwatt.sim.journal import recover
-from peerwatt.sim.kpi import Kpi, compute_kpis
+from peerwatt.sim.kpi import COLUMNS, Kpi, compute_kpis
 from peerwatt.sim.tables import STAGES, TABLES, unit
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ class Results:
         file = self.path / "kpi.json"
         if file.is_file():
             return _read_json(file)
-        return compute_kpis({name: self.arrow(name) for name in self.tables}, self.manifest)
+        return compute_kpis(
+            {name: self.arrow(name, columns) for name, columns in COLUMNS.items() if name in self.tables}, self.manifest
+        )
 
     @cached_property
     def times(self) -> pd.DatetimeIndex:

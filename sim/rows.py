@@ -226,6 +226,8 @@ def _agent(result: PeriodResult) -> Columns:
         "p_p2p_mw": result.p_p2p_mw,
         "p_mw": result.p_delivered_mw,
         "q_mvar": result.q_delivered_mvar,
+        "p_load_mw": result.p_load_mw,
+        "p_generation_mw": result.p_generation_mw,
         "p_traded_mw": result.p_traded_mw,
         "soc_mwh": result.soc_mwh,
         "utility_eur": result.utility_eur,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
+from peerwatt.errors import Fault, ResultsError
 from peerwatt.sim.model import Simulation
 from peerwatt.sim.results import Results
 from peerwatt.sim.scenario import Scenario
 
-__all__ = ["new_directory", "run"]
+__all__ = ["results_directory", "run"]
 
 
 def run(
@@ -30,17 +33,40 @@ def run(
         SimulationError: the run could not go on; what it computed is in the results directory.
     """
     chosen = scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)
-    directory = new_directory(chosen.name) if out is None else Path(out)
-    with Simulation(chosen, directory) as simulation:
+    with results_directory(chosen.name, None if out is None else Path(out)) as directory:
+        simulation = Simulation(chosen, directory)
+    with simulation:
         simulation.run(on_period)
     return Results(directory)
 
 
-def new_directory(name: str) -> Path:
-    """A directory below ``results/`` that does not exist yet, by name and time."""
-    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    path, copy = Path("results") / stem, 1
-    while path.exists():
-        copy += 1
-        path = Path("results") / f"{stem}-{copy}"
-    return path
+@contextmanager
+def results_directory(name: str, out: Path | None) -> Iterator[Path]:
+    """A directory for the results of one run, taken away again when the block refuses to run.
+
+    Args:
+        name: name of the scenario.
+        out: the directory that the user wants; by default a new one below ``results/``, by name and time.
+    """
+    if out is not None:
+        yield out
+        return
+    stem = Path("results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for copy in count(1):
+        path = stem if copy == 1 else stem.with_name(f"{stem.name}-{copy}")
+        try:
+            path.mkdir(parents=True)  # claims it: of two runs in the same second one finds it taken
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ResultsError(
+                Fault(str(path), f"cannot be made: {error.strerror}", "choose another with --out")
+            ) from None
+    try:
+        yield path
+    except BaseException:
+        with suppress(OSError):  # not empty: something is in it that must stay
+            path.rmdir()
+            path.parent.rmdir()
+        raise

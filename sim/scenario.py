@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, Strict, field_validator, model_validator
 
 from peerwatt.agents.settings import ForecastSettings, PopulationSettings, Settings, TariffSettings
 from peerwatt.errors import Fault, ScenarioError
+from peerwatt.grid.cases import resolved_case
 from peerwatt.grid.engine import ENGINES
 from peerwatt.market.mechanism import MECHANISMS, Mechanism, make_mechanism
 from peerwatt.registry import nearest
@@ -84,8 +85,8 @@ class TimeSettings(Settings):
     """When, and in which steps."""
 
     start: date = Field(date(2016, 6, 21), description="First day, YYYY-MM-DD; SimBench's year is 2016.")
-    periods: Annotated[int, Field(ge=1, le=1_000_000)] = Field(96, description="Number of market periods.")
-    period_s: Annotated[int, Field(ge=MIN_PERIOD_S, le=DAY_S)] = Field(
+    periods: Annotated[int, Strict(), Field(ge=1, le=1_000_000)] = Field(96, description="Number of market periods.")
+    period_s: Annotated[int, Strict(), Field(ge=MIN_PERIOD_S, le=DAY_S)] = Field(
         900, description="Length of a market period, seconds; must divide the day (900 is 15 minutes)."
     )
 
@@ -138,8 +139,8 @@ class CommunicationSettings(Settings):
         description="`message`: each message travels on its own; `round`: equal messages travel as one batch of "
         "arrays, with the same result. Use `round` for thousands of peers.",
     )
-    latency_s: Annotated[int, Field(ge=0, le=DAY_S)] = Field(1, description="Time under way, whole seconds.")
-    jitter_s: Annotated[int, Field(ge=0, le=DAY_S)] = Field(
+    latency_s: Annotated[int, Strict(), Field(ge=0, le=DAY_S)] = Field(1, description="Time under way, whole seconds.")
+    jitter_s: Annotated[int, Strict(), Field(ge=0, le=DAY_S)] = Field(
         0, description="Largest extra time under way, whole seconds; uniform."
     )
     loss: Annotated[float, Field(ge=0.0, le=1.0)] = Field(0.0, description="Share of messages that never arrive.")
@@ -151,7 +152,12 @@ class Scenario(Settings):
     Read one with `Scenario.load`, change it with `scenario.replace(**{"population.pv_share": 0.6})`.
     """
 
-    name: str = Field("scenario", min_length=1, max_length=80, description="Short name.")
+    name: str = Field(
+        "scenario",
+        max_length=80,
+        pattern=r"^[\w][\w .+-]*$",
+        description="Short name: letters, digits, spaces and . _ + -; names the results directory.",
+    )
     description: str = Field("", description="What it shows, for the report.")
     grid: GridSettings = GridSettings()
     time: TimeSettings = TimeSettings()
@@ -163,9 +169,14 @@ class Scenario(Settings):
     record: tuple[str, ...] = Field(
         tuple(name for name in TABLES if name != "peer"), description="Tables to write; `peer` and `period` always are."
     )
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="Root seed of all random streams.")
+    seed: Annotated[int, Strict(), Field(ge=0, lt=2**63)] = Field(1, description="Root seed of all random streams.")
 
     _base: Path = PrivateAttr(default=Path())
+
+    @field_validator("record", mode="before")
+    @classmethod
+    def _one_is_a_list_too(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("record")
     @classmethod
@@ -214,11 +225,9 @@ class Scenario(Settings):
 
     def resolved(self) -> Scenario:
         """The scenario with paths that do not depend on where it is read."""
-        grid = self.grid
-        if not grid.case.startswith("simbench:"):
-            profiles = None if grid.profiles is None else (self._base / grid.profiles).resolve()
-            grid = grid.model_copy(update={"case": str((self._base / grid.case).resolve()), "profiles": profiles})
-        return self.model_copy(update={"grid": grid})
+        profiles = None if self.grid.profiles is None else (self._base / self.grid.profiles).resolve()
+        case = resolved_case(self.grid.case, self._base)
+        return self.model_copy(update={"grid": self.grid.model_copy(update={"case": case, "profiles": profiles})})
 
     def digest(self) -> str:
         """Hash of everything that decides the result; the name and the description do not."""
@@ -256,8 +265,11 @@ def shipped_scenarios() -> dict[str, Path]:
 def _find(source: str | Path) -> Path:
     """A file that exists, else a shipped scenario."""
     path, shipped = Path(source), shipped_scenarios()
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise ScenarioError(Fault(f"{source!s:.80}", f"cannot be opened: {error.strerror}", "")) from None
     if str(source) in shipped:
         return shipped[str(source)]
     if path.is_dir():

@@ -75,7 +75,7 @@ TABLES: dict[str, pa.Schema] = {
             _value(
                 "social_welfare_eur",
                 "EUR",
-                "welfare of the clearing by the bids; compare within one mechanism only (stage p2p)",
+                "gain of trading over the supplier alone, by the bids (stage p2p)",
             ),
             _value("market_status", "", "status of the clearing (stage p2p)", pa.string()),
             _value("iterations", "", "rounds until the market cleared (stage p2p)", pa.int32()),
@@ -147,6 +147,8 @@ TABLES: dict[str, pa.Schema] = {
             _value("p_p2p_mw", "MW", "net power scheduled after trading"),
             _value("p_mw", "MW", "net power delivered"),
             _value("q_mvar", "Mvar", "net reactive power delivered"),
+            _value("p_load_mw", "MW", "consumption delivered, positive"),
+            _value("p_generation_mw", "MW", "generation delivered"),
             _value("p_traded_mw", "MW", "net power sold to other peers"),
             _value("soc_mwh", "MWh", "energy in the battery at the end of the period"),
             _value("utility_eur", "EUR", "value of the consumption that trading added"),

@@ -53,6 +53,7 @@ def units() -> Units:
         q_column=np.array([-1, -1, -1]),
         p_scale_mw=np.array([-0.004, 0.010, -0.002]),
         q_scale_mvar=np.array([-0.001, 0.0, 0.0]),
+        p_rated_mw=np.array([0.004, 0.010, 0.002]),
         generates=np.array([False, True, False]),
         is_pv=np.array([False, True, False]),
         response=np.array([0.5, 0.0, 0.0]),
@@ -75,5 +76,5 @@ def test_profiles_become_injections_of_peers() -> None:
 def test_units_can_be_taken_and_given() -> None:
     without = units().without_pv_of(np.array([0]))
     assert without.rated_mw(2)[1].tolist() == [0.0, 0.0]
-    with_more = without.with_pv(np.array([1]), np.array([0.005]), 1)
+    with_more = without.with_pv(np.array([1]), 0.005, 1.0, 1)
     assert with_more.rated_mw(2)[1].tolist() == [0.0, 0.005]

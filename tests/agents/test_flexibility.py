@@ -41,35 +41,35 @@ def test_firm_power_is_what_a_peer_does_with_the_supplier_alone(
 
 
 @given(powers, bands, tariffs)
-def test_steps_and_costs_describe_the_same_range(usual: float, band: float, tariff: TariffSettings) -> None:
+def test_steps_and_segments_offer_the_same_at_the_same_prices(
+    usual: float, band: float, tariff: TariffSettings
+) -> None:
     own = position(usual, band, tariff)
     limit = own.truthful(tariff)
-    power, price = own.steps(limit, tariff)
-    p_min, p_max, a, b = own.cost(limit, tariff)
-    ends = sorted((own.firm_mw[0], power.sum()))
-    assert ends == pytest.approx([p_min[0], p_max[0]], abs=1e-15)
-    assert (power * (1.0 if own.producer[0] else -1.0) >= -1e-18).all()
+    sign = 1.0 if own.producer[0] else -1.0
+    power, price = (part[0] for part in own.steps(limit, tariff))
+    p_min, p_max, a, b = (part[0] for part in own.cost(limit, tariff))
+    offered = p_min + p_max
+    assert (power * sign >= 0.0).all()
+    assert offered == pytest.approx([power[0], power[1:].sum()], abs=1e-15)
+    assert (b[0], a[0]) == (limit[0], 0.0)
     # A consumer's steps get cheaper, a producer's dearer, all within the tariffs.
-    steps = price[0, 1:] * (1.0 if own.producer[0] else -1.0)
-    assert (np.diff(steps) >= -1e-9).all()
+    assert (np.diff(price[1:] * sign) >= -1e-9).all()
     assert (price >= tariff.feed_in_eur_per_mwh - 1e-9).all()
     assert (price <= tariff.supply_eur_per_mwh + 1e-9).all()
     # The marginal cost at the middle of a step is its price.
     if band > 0.0:
-        middles = power[0, 0] + np.cumsum(power[0, 1:]) - 0.5 * power[0, 1:]
-        assert a[0] * middles + b[0] == pytest.approx(price[0, 1:], rel=1e-9)
+        middles = np.cumsum(power[1:]) - 0.5 * power[1:]
+        assert a[1] * middles + b[1] == pytest.approx(price[1:], rel=1e-9)
 
 
-@given(powers, bands, tariffs)
+@given(powers, st.floats(1e-4, 0.005), tariffs)
 def test_utility_is_the_integral_of_the_marginal_cost(usual: float, band: float, tariff: TariffSettings) -> None:
     own = position(usual, band, tariff)
-    p_min, p_max, a, b = (part[0] for part in own.cost(own.truthful(tariff), tariff))
-    p_mw = p_min + 0.3 * (p_max - p_min)
-    firm = own.firm_mw[0]
-    cost = 0.5 * a * (p_mw**2 - firm**2) + b * (p_mw - firm)
-    utility = own.utility_eur(np.array([p_mw]), tariff, 0.25)[0]
-    expected = -cost * 0.25 if band > 0.0 else 0.0
-    assert utility == pytest.approx(expected, abs=1e-9)
+    p_min, p_max, a, b = (part[0, 1] for part in own.cost(own.truthful(tariff), tariff))
+    traded = 0.3 * (p_min + p_max)
+    utility = own.utility_eur(own.firm_mw + traded, tariff, 0.25)[0]
+    assert utility == pytest.approx(-(0.5 * a * traded**2 + b * traded) * 0.25, abs=1e-9)
 
 
 def test_the_network_fee_leaves_buyers_less_for_the_price() -> None:

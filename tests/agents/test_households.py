@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from peerwatt.agents.context import ROLES
 from peerwatt.agents.households import build_population
 from peerwatt.agents.population import KINDS, Population
 from peerwatt.agents.settings import PopulationSettings
 from peerwatt.errors import ScenarioError
-from peerwatt.grid.cases import GridCase
-from tests.scenarios import small_case
+from peerwatt.grid.cases import GridCase, case_from_net
+from tests.scenarios import feeder, small_case
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,9 @@ def test_another_number_of_peers_keeps_the_feeders_scale(case: GridCase, size: i
     population = build(case, size=size)
     assert len(population) == len(set(population.name)) == size
     load, _ = population.units.rated_mw(size)
-    own, _ = build(case).units.rated_mw(11)
-    assert np.isclose(load.mean() * size, own.mean() * 11)
+    own = dict(zip(build(case).name, build(case).units.rated_mw(11)[0], strict=True))
+    expected = [own[name.split(" #")[0]] * 11 / size for name in population.name]
+    assert load == pytest.approx(expected)
     bus_of = dict(zip(build(case).name, build(case).bus, strict=True))
     assert all(bus_of[name.split(" #")[0]] == bus for name, bus in zip(population.name, population.bus, strict=True))
 
@@ -94,3 +96,19 @@ def test_strategies_are_drawn_by_their_shares(case: GridCase) -> None:
 def test_unknown_peers_are_named_with_the_nearest(case: GridCase) -> None:
     with pytest.raises(ScenarioError, match=r"population.peers.Haus 3: no peer has this name \(did you mean 'House 3'"):
         build(case, peers={"Haus 3": {"pv_mw": 0.01}})
+
+
+def test_peers_have_names_of_their_own_whatever_the_buses_are_called() -> None:
+    net = feeder(9)
+    net.bus.loc[net.bus.index[2:], "name"] = ["A", "A", "A (4)", "supplier", "dso", "mediator", "p2p market", None]
+    population = build(case_from_net(net, name="odd"))
+    assert len(set(population.name)) == len(population) == 8
+    assert not {*population.name} & ROLES
+    assert "A (4)" in population.name
+
+
+def test_rated_powers_are_those_of_the_units_and_not_of_their_profiles(case: GridCase) -> None:
+    load, generation = build(case).units.rated_mw(11)
+    values = case.series.values
+    assert load == pytest.approx(np.maximum(0.004, values[:, :11].max(axis=0)), rel=0.5)
+    assert generation[:3] == pytest.approx([0.0, 0.01, 0.0], abs=0.002)

@@ -9,7 +9,9 @@ import pytest
 from peerwatt.errors import GridDataError
 from peerwatt.grid import case_from_net
 from peerwatt.grid.convert import convert_net, quiet
+from peerwatt.grid.engine import make_engine
 from tests.grid.nets import street
+from tests.scenarios import feeder
 
 
 def refused(net) -> str:
@@ -151,7 +153,7 @@ def test_positions_follow_pandapowers_indices():
     net = street()
     pp.toolbox.reindex_buses(net, {0: 70, 1: 3, 2: 12, 3: 5, 4: 40})
     network = convert_net(net, "my net")
-    assert list(network.buses.index) == list(net.bus.index)
+    assert list(network.buses.index) == sorted(net.bus.index)
     for position, (a, b) in enumerate(zip(net.line.from_bus, net.line.to_bus, strict=True)):
         assert network.buses.index[network.lines.from_bus[position]] == a
         assert network.lines.to_bus[position] == network.bus_position(b)
@@ -164,3 +166,21 @@ def test_arrays_of_a_network_cannot_be_written(village):
     for array in (village.network.buses.vn_kv, village.network.lines.rating_ka, village.series.values):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1.0
+
+
+def test_the_order_of_elements_in_a_file_does_not_matter():
+    net = feeder(8)
+    net.bus.loc[3, "geo"] = '{"coordinates": [8.0, 51.0], "type": "Point"}'
+    shuffled = copy.deepcopy(net)
+    for table in ("bus", "line", "load", "sgen"):
+        shuffled[table] = shuffled[table].sample(frac=1.0, random_state=3)
+    a, b = convert_net(net, "n"), convert_net(shuffled, "n")
+    assert a.buses.index.tolist() == b.buses.index.tolist()
+    assert a.pandapower_json == b.pandapower_json
+    rng = np.random.default_rng(2)
+    p_mw, q_mvar = rng.normal(0, 0.004, 9), rng.normal(0, 0.001, 9)
+    states = [make_engine("power-grid-model", network).solve(p_mw, q_mvar) for network in (a, b)]
+    assert np.array_equal(states[0].vm_pu, states[1].vm_pu)
+    assert np.array_equal(states[0].line.loading_percent, states[1].line.loading_percent)
+    reference = make_engine("pandapower", b).solve(p_mw, q_mvar)
+    assert np.allclose(reference.vm_pu, states[1].vm_pu, atol=1e-7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -124,7 +125,25 @@ def test_trading_by_value_leaves_nobody_worse_off_when_forecasts_are_right(spec:
         assert result is not None
         gain = result.reference_payment_eur - (result.payment_eur - result.utility_eur)
         assert (gain > -1e-6).all()
+        # The welfare that the market reports is what peers gain: none without trades, and no euro more.
+        assert result.clearing is not None
+        assert gain.sum() == pytest.approx(result.clearing.social_welfare_eur, abs=1e-6)
     simulation.close()
+
+
+@few
+@given(runs)
+def test_nobody_trades_against_its_own_limit(spec: dict[str, Any]) -> None:
+    """Whatever the mechanism: sellers get at least, buyers pay at most, what they asked for their firm power."""
+    simulation, results = simulate(spec | {"response": 0.0})
+    fee = spec["fee"] if spec["mechanism"] == "bilateral" else 0.0  # an auction's bids are less the fee already
+    for result in results:
+        if result.bids is None or not len(result.trades):
+            continue
+        limit = np.full(len(simulation.peers), np.nan)
+        limit[result.bids.peer] = result.bids.cost_b
+        assert (result.trades.price_eur_per_mwh >= limit[result.trades.seller] - 1e-4).all()
+        assert (result.trades.price_eur_per_mwh + fee <= limit[result.trades.buyer] + 1e-4).all()
 
 
 @few
