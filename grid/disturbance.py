@@ -6,10 +6,8 @@ Buses that lose their way to an external grid go out of service.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
-from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from peerwatt.errors import Fault, GridDataError
-from peerwatt.grid.admittance import Admittances, Bools
+from peerwatt.grid.admittance import Admittances, Bools, Ints
+from peerwatt.grid.netjson import edited, table_rows
 from peerwatt.grid.network import Network
 from peerwatt.registry import nearest
 
@@ -50,6 +49,7 @@ def without_lines(network: Network, names: Iterable[str]) -> Network:
         admittances=replace(model, live=live, bus_node=np.where(supplied, model.bus_node, -1), **cut),
         lines=replace(lines, in_service=in_service),
         buses=replace(buses, in_service=buses.in_service & supplied),
+        pandapower_json=_without(network, rows, supplied),
     )
 
 
@@ -68,14 +68,14 @@ def with_tap_position(network: Network, name: str, tap_pos: int) -> Network:
         GridDataError: no transformer has this name, it has no taps, or not this position.
     """
     row = _row(network, "trafo", network.trafos.name, name)
-    tap = _taps(network)[int(network.trafos.index[row])]
+    tap = table_rows(network, "trafo")[row]
     where = f"{network.name}: trafo '{name}'"
-    if not np.isfinite(tap["tap_step_percent"]) or tap["tap_step_percent"] == 0.0:
+    if not tap.get("tap_step_percent"):
         raise GridDataError(Fault(where, "has no taps", "its tap_step_percent is empty or 0"))
     if not tap["tap_min"] <= tap_pos <= tap["tap_max"]:
         allowed = f"{tap['tap_min']:g} to {tap['tap_max']:g}"
         raise GridDataError(Fault(where, f"has no tap position {tap_pos}", f"positions: {allowed}"))
-    effective = tap["tap_changer_type"] in ("Ratio", "Symmetrical")
+    effective = tap.get("tap_changer_type") in ("Ratio", "Symmetrical")
     before = 1.0 + (tap["tap_pos"] - tap["tap_neutral"]) * tap["tap_step_percent"] / 100.0 if effective else 1.0
     after = 1.0 + (tap_pos - tap["tap_neutral"]) * tap["tap_step_percent"] / 100.0
     change = after / before
@@ -88,7 +88,31 @@ def with_tap_position(network: Network, name: str, tap_pos: int) -> Network:
     for part, factor in (("yff", scale / ratio**2), ("yft", scale / ratio), ("ytf", scale / ratio), ("ytt", scale)):
         parts[part][branch] *= factor
     parts["ratio"][branch] *= ratio
-    return replace(network, admittances=replace(model, **parts))
+    rows = range(network.n_trafo)
+    text = edited(
+        network,
+        "trafo",
+        {
+            "tap_pos": lambda old: [tap_pos if i == row else value for i, value in zip(rows, old or (), strict=True)],
+            "tap_changer_type": lambda old: [
+                "Ratio" if i == row else value for i, value in zip(rows, old or [None] * len(rows), strict=True)
+            ],
+        },
+    )
+    return replace(network, admittances=replace(model, **parts), pandapower_json=text)
+
+
+def _without(network: Network, rows: Ints, supplied: Bools) -> str:
+    """The text of the network with lines and the buses behind them out of service."""
+
+    def lines_out(old: list[Any] | None) -> list[Any]:
+        return [False if i in rows else value for i, value in enumerate(old or [])]
+
+    def buses_out(old: list[Any] | None) -> list[Any]:
+        return [bool(value and here) for value, here in zip(old or [], supplied, strict=True)]
+
+    text = edited(network, "line", {"in_service": lines_out})
+    return edited(replace(network, pandapower_json=text), "bus", {"in_service": buses_out})
 
 
 def _row(network: Network, kind: str, names: tuple[str, ...], name: str) -> int:
@@ -104,13 +128,3 @@ def _energised(model: Admittances, live: Bools) -> Bools:
     graph = csr_array((np.ones(len(rows)), (model.from_node[rows], model.to_node[rows])), shape=shape)
     _, label = connected_components(graph, directed=False)
     return np.isin(label, label[model.slack_node])
-
-
-def _taps(network: Network) -> dict[int, dict[str, Any]]:
-    """Tap data of the transformers as pandapower's file has them, by index."""
-    import pandas as pd
-
-    table = json.loads(network.pandapower_json)["_object"]["trafo"]["_object"]
-    frame = pd.read_json(StringIO(table), orient="split", precise_float=True)
-    columns = ["tap_side", "tap_neutral", "tap_min", "tap_max", "tap_step_percent", "tap_pos", "tap_changer_type"]
-    return {int(index): dict(row) for index, row in frame.reindex(columns=columns).iterrows()}  # type: ignore[call-overload]

@@ -14,9 +14,8 @@ e.g. `line.13`; table is `bus`, `line` or `trafo`.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +24,7 @@ import numpy as np
 from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Admittances, Bools, Floats
 from peerwatt.grid.cases import GridCase
+from peerwatt.grid.netjson import Change, edited
 from peerwatt.grid.network import Buses, Lines, Network, Trafos
 from peerwatt.registry import nearest
 
@@ -49,7 +49,7 @@ def scale_line_capacity(case: GridCase, factor: float, lines: Iterable[str] | No
     """
     network, chosen = case.network, _chosen_lines(case.network, factor, lines)
     rating_ka = np.where(chosen, factor * network.lines.rating_ka, network.lines.rating_ka)
-    text = _edited(network, "line", {"max_i_ka": _scaled(chosen, factor)})
+    text = edited(network, "line", {"max_i_ka": _scaled(chosen, factor)})
     return _with(case, lines=replace(network.lines, rating_ka=rating_ka), pandapower_json=text)
 
 
@@ -65,7 +65,7 @@ def scale_impedance(case: GridCase, factor: float, lines: Iterable[str] | None =
         GridDataError: a line that does not exist, a factor that is none.
     """
     network, chosen = case.network, _chosen_lines(case.network, factor, lines)
-    text = _edited(network, "line", dict.fromkeys(_IMPEDANCE, _scaled(chosen, factor)))
+    text = edited(network, "line", dict.fromkeys(_IMPEDANCE, _scaled(chosen, factor)))
     rows = np.zeros(network.admittances.n_branch, dtype=np.bool_)  # lines are the first branches
     rows[: network.n_line] = chosen
     return _with(case, admittances=_scaled_series(network.admittances, rows, factor), pandapower_json=text)
@@ -87,7 +87,7 @@ def scale_trafo(case: GridCase, factor: float) -> GridCase:
     _check_factor(case.network, factor)
     network = case.network
     everything = np.ones(network.n_trafo, dtype=np.bool_)
-    text = _edited(network, "trafo", {"df": _scaled(everything, factor, default=1.0)})
+    text = edited(network, "trafo", {"df": _scaled(everything, factor, default=1.0)})
     return _with(case, trafos=replace(network.trafos, sn_mva=factor * network.trafos.sn_mva), pandapower_json=text)
 
 
@@ -124,7 +124,7 @@ def with_limits(
         old = getattr(parts[table], name)
         new = np.where(np.isnan(values), old, values)
         parts[table] = replace(parts[table], **{name: new})
-        text = _edited(replace(network, pandapower_json=text), table, {name: _replaced(new)})
+        text = edited(replace(network, pandapower_json=text), table, {name: _replaced(new)})
     faults += _contradictions(network, parts["bus"])
     if faults:
         raise GridDataError(faults)
@@ -232,11 +232,7 @@ def _contradictions(network: Network, buses: Buses) -> list[Fault]:
     ]
 
 
-_Change = Callable[[list[Any] | None], list[Any] | None]
-"""New values of a column of pandapower's table; None stands for no column."""
-
-
-def _scaled(chosen: Bools, factor: float, default: float | None = None) -> _Change:
+def _scaled(chosen: Bools, factor: float, default: float | None = None) -> Change:
     def change(column: list[Any] | None) -> list[Any] | None:
         if column is None:
             if default is None:
@@ -250,28 +246,5 @@ def _scaled(chosen: Bools, factor: float, default: float | None = None) -> _Chan
     return change
 
 
-def _replaced(values: Floats) -> _Change:
+def _replaced(values: Floats) -> Change:
     return lambda _: values.tolist()
-
-
-def _edited(network: Network, table: str, changes: Mapping[str, _Change]) -> str:
-    """The text of pandapower's network with columns of one table changed."""
-    document = json.loads(network.pandapower_json)
-    stored = document["_object"][table]
-    frame = json.loads(stored["_object"])  # pandas' orient "split"
-    columns: list[str] = frame["columns"]
-    for name, change in changes.items():
-        at = columns.index(name) if name in columns else None
-        values = change(None if at is None else [row[at] for row in frame["data"]])
-        if values is None:
-            continue
-        for row, value in zip(frame["data"], values, strict=True):
-            if at is None:
-                row.append(value)
-            else:
-                row[at] = value
-        if at is None:
-            columns.append(name)
-        stored["dtype"][name] = "float64"
-    stored["_object"] = json.dumps(frame)
-    return json.dumps(document)

@@ -83,3 +83,12 @@ def test_a_line_out_of_a_ring_leaves_everybody_supplied() -> None:
 def test_an_unknown_line_is_refused_with_the_nearest() -> None:
     with pytest.raises(GridDataError, match="did you mean 'Line 3'"):
         without_lines(convert_net(net(), "a"), ["Lien 3"])
+
+
+def test_the_reference_engine_sees_the_same_disturbance() -> None:
+    network = convert_net(net(), "a")
+    for changed in (with_tap_position(network, "Trafo", 2), without_lines(network, ["Line 4"])):
+        alive = np.where(changed.buses.in_service, 1.0, 0.0)
+        a, b = (make_engine(name, changed).solve(P * alive, Q * alive) for name in ("power-grid-model", "pandapower"))
+        assert np.allclose(a.vm_pu, b.vm_pu, atol=1e-7, equal_nan=True)
+        assert np.allclose(a.line.loading_percent, np.nan_to_num(b.line.loading_percent), atol=1e-4)
