@@ -35,6 +35,7 @@ __all__ = [
     "Bids",
     "Context",
     "Gates",
+    "Noise",
     "PeriodDraft",
     "Process",
     "Role",
@@ -108,6 +109,19 @@ class Gates:
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """Errors of what the DSO measures at connection points.
+
+    Attributes:
+        vm_pu: standard deviation of voltages.
+        loading_percent: standard deviation of loadings.
+    """
+
+    vm_pu: float = 0.0
+    loading_percent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Bids:
     """What a market received, as a table; arrays (n_rows,).
 
@@ -176,7 +190,8 @@ class Context:
         by_message: whether each message travels on its own (else in batches).
         population: the peers' numbers.
         roster: mailbox and rows of each group of peers, in the order in which they are written to.
-        network, engine: the grid and what solves it.
+        network, engine: the grid as it is in the current period, and what solves it.
+        noise: errors of measurements in the current period.
         mechanism: how the market clears.
         tariff: the outside option.
         gates: timetable of a period.
@@ -196,6 +211,7 @@ class Context:
     roster: tuple[tuple[str, IntArray], ...]
     network: Network
     engine: Engine
+    noise: Noise
     mechanism: Mechanism
     tariff: TariffSettings
     gates: Gates

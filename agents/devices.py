@@ -60,7 +60,7 @@ class Outlook:
         share = np.divide(extra_mw, self.band_mw, out=np.zeros_like(extra_mw), where=self.responsive_mw < 0.0)
         return p_mw, self.load_mvar + self.generation_mvar + share * self.responsive_mvar
 
-    def scaled(self, load: FloatArray, generation: FloatArray) -> Outlook:
+    def scaled(self, load: FloatArray | BoolArray, generation: FloatArray | BoolArray) -> Outlook:
         """Return it with loads and generation multiplied, each (n_peers,)."""
         return Outlook(
             self.load_mw * load,

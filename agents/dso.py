@@ -30,7 +30,7 @@ class Dso(Role):
 
     def __init__(self, model: Model, context: Context) -> None:
         super().__init__(model, context, DSO)
-        self._paths = SlackPaths(context.network)
+        self._paths: dict[int, SlackPaths] = {}
 
     def run(self) -> Process:
         """Three looks at the grid per period."""
@@ -53,10 +53,22 @@ class Dso(Role):
         now.p_delivered_mw, now.q_delivered_mvar = now.realised.net(now.battery_mw, firm_extra - now.p_followed_mw)
         state = self._evaluate("delivery", now.p_delivered_mw, now.q_delivered_mvar)
         if state.converged:
-            bus = context.population.bus
-            loading = self._paths.highest_loading_percent(state)
-            write_peers(context, ConnectionState, self.name, (state.vm_pu[bus], loading[bus]))
+            write_peers(context, ConnectionState, self.name, self._measured(state))
         context.bus.send((MeterReadings(self.name, SUPPLIER, now.period, now.p_delivered_mw, state.losses_mw),))
+
+    def _measured(self, state: GridState) -> tuple[FloatArray, FloatArray]:
+        """Voltage at each peer's connection point and highest loading on its way, as measured, (n_peers,)."""
+        context, bus = self.context, self.context.population.bus
+        network = context.network
+        if id(network) not in self._paths:
+            self._paths[id(network)] = SlackPaths(network)
+        paths = self._paths[id(network)]
+        vm_pu, loading = state.vm_pu[bus], paths.highest_loading_percent(state)[bus]
+        if context.noise.vm_pu or context.noise.loading_percent:
+            error = context.random("measurement noise").standard_normal((2, len(bus)))
+            vm_pu = vm_pu + context.noise.vm_pu * error[0]
+            loading = np.maximum(loading + context.noise.loading_percent * error[1], 0.0)
+        return vm_pu, loading
 
     def _proposed_change(self) -> FloatArray:
         """What the market has told; nothing changes where it has not."""

@@ -11,13 +11,13 @@ from peerwatt.agents.context import DSO, MEDIATOR, P2P_MARKET, SUPPLIER, Context
 from peerwatt.agents.households import build_population
 from peerwatt.agents.peer import group_mailbox
 from peerwatt.grid.cases import GridCase, load_case
-from peerwatt.grid.engine import make_engine
 from peerwatt.grid.state import GridState
 from peerwatt.sim.bus import Bus, Link
 from peerwatt.sim.clock import Clock
 from peerwatt.sim.scenario import GridSettings, Scenario
 from peerwatt.sim.stopwatch import Stopwatch
 from peerwatt.sim.streams import Streams
+from peerwatt.sim.timeline import Condition
 
 __all__ = ["limited", "load_grid", "make_bus", "make_context"]
 
@@ -53,6 +53,7 @@ def make_context(
     case: GridCase,
     streams: Streams,
     bus: Bus,
+    condition: Condition,
     stopwatch: Stopwatch,
     on_state: Callable[[str, GridState], None],
 ) -> Context:
@@ -63,6 +64,7 @@ def make_context(
         case: its grid.
         streams: random streams of the run.
         bus: message bus on the run's clock.
+        condition: the grid in the first period.
         stopwatch: books where the time goes.
         on_state: called with every state of the grid.
 
@@ -79,8 +81,9 @@ def make_context(
             (group_mailbox(name), np.flatnonzero(population.strategy_code == code))
             for code, name in enumerate(population.strategy)
         ),
-        network=case.network,
-        engine=make_engine(scenario.grid.engine, case.network, "grid.engine"),
+        network=condition.network,
+        engine=condition.engine,
+        noise=condition.noise,
         mechanism=scenario.market.build(),
         tariff=scenario.tariff,
         gates=Gates.within(scenario.time.period_s),

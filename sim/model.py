@@ -39,6 +39,7 @@ from peerwatt.sim.rows import Vocabulary
 from peerwatt.sim.scenario import Scenario
 from peerwatt.sim.stopwatch import Stopwatch
 from peerwatt.sim.streams import Streams
+from peerwatt.sim.timeline import Timeline
 
 __all__ = ["Simulation"]
 
@@ -79,7 +80,11 @@ class Simulation(Model):
         self._profiles = self.case.series.window(np.datetime64(scenario.start, "s"), time.periods, time.period_s)
         self.clock = Clock()
         self._bus = make_bus(scenario, self.clock, self.streams)
-        self.context = make_context(scenario, self.case, self.streams, self._bus, self.stopwatch, self._on_state)
+        self._timeline = Timeline(
+            scenario.events, self.case.network, scenario.grid.engine, scenario.start, time.periods, time.period_s
+        )
+        first = self._timeline.at(0)
+        self.context = make_context(scenario, self.case, self.streams, self._bus, first, self.stopwatch, self._on_state)
         n, forecast = len(self.context.population), scenario.forecast
         self._errors = (
             ForecastErrors(forecast.load(), n, self.streams["load forecast"]),
@@ -120,7 +125,10 @@ class Simulation(Model):
         begin = perf_counter()
         known = sum(self.stopwatch.seconds.values())
         context, length_s = self.context, self.settings.time.period_s
-        context.draft = open_period(context, self.period, self._profiles[self.period], self._errors)
+        condition = self._timeline.at(self.period)
+        context.network, context.engine, context.noise = condition.network, condition.engine, condition.noise
+        supplied = condition.supplied[context.population.bus]
+        context.draft = open_period(context, self.period, self._profiles[self.period], self._errors, supplied)
         try:
             self.clock.run_until((self.period + 1) * length_s)
             context.population.batteries.apply(context.draft.battery_mw, context.period_h)

@@ -11,7 +11,7 @@ import numpy as np
 
 from peerwatt.agents.context import Bids, Context, PeriodDraft
 from peerwatt.agents.flexibility import Position
-from peerwatt.agents.messages import FloatArray
+from peerwatt.agents.messages import BoolArray, FloatArray
 from peerwatt.agents.settings import TariffSettings
 from peerwatt.grid.forecast import ForecastErrors
 from peerwatt.grid.state import GridState
@@ -71,7 +71,11 @@ class PeriodResult:
 
 
 def open_period(
-    context: Context, period: int, profiles: FloatArray, errors: tuple[ForecastErrors, ForecastErrors]
+    context: Context,
+    period: int,
+    profiles: FloatArray,
+    errors: tuple[ForecastErrors, ForecastErrors],
+    supplied: BoolArray,
 ) -> PeriodDraft:
     """Open a period: what will happen in it, and what the peers expect of it.
 
@@ -80,9 +84,10 @@ def open_period(
         period: number of the period.
         profiles: (n_columns,) values of the profiles.
         errors: forecast errors of loads and of generation.
+        supplied: (n_peers,) who has a way to an external grid; the others neither use nor feed in anything.
     """
     population, n = context.population, len(context.population)
-    realised = population.outlook(profiles)
+    realised = population.outlook(profiles).scaled(supplied, supplied)
     expected = realised.scaled(*(error.factor() for error in errors))
     battery = population.batteries.dispatch(expected.load_mw + expected.generation_mw, context.period_h)
     usual = expected.load_mw + expected.generation_mw + battery

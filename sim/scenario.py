@@ -22,6 +22,7 @@ from peerwatt.grid.cases import resolved_case
 from peerwatt.grid.engine import ENGINES
 from peerwatt.market.mechanism import MECHANISMS, Mechanism, make_mechanism
 from peerwatt.registry import nearest
+from peerwatt.sim.events import Event
 from peerwatt.sim.reading import read_document, set_path, validated
 from peerwatt.sim.tables import TABLES
 
@@ -166,6 +167,9 @@ class Scenario(Settings):
     tariff: TariffSettings = TariffSettings()
     forecast: ForecastSettings = ForecastSettings()
     communication: CommunicationSettings = CommunicationSettings()
+    events: tuple[Event, ...] = Field(
+        (), description="What happens to the grid: `line_outage`, `tap_stuck`, `measurement_noise`."
+    )
     record: tuple[str, ...] = Field(
         tuple(name for name in TABLES if name != "peer"), description="Tables to write; `peer` and `period` always are."
     )

@@ -1,0 +1,65 @@
+"""Things that happen to the grid during a run: lines fail, taps get stuck, measurements are noisy.
+
+    events:
+      - {kind: line_outage, line: LV4.101 Line 35, begin: 2016-06-21 11:00, end: 2016-06-21 13:00}
+      - {kind: tap_stuck, trafo: MV1.101-LV4.101-Trafo 1, tap_pos: -2, begin: 2016-06-21 06:00}
+      - {kind: measurement_noise, vm_pu: 0.002, loading_percent: 1.0}
+
+An event acts in the periods that start at or after its begin and before its end.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from peerwatt.agents.settings import Settings
+
+__all__ = ["Event", "LineOutage", "MeasurementNoise", "TapStuck"]
+
+
+class _Event(Settings):
+    """When something happens."""
+
+    begin: datetime | None = Field(None, description="When it begins, YYYY-MM-DD HH:MM; by default with the run.")
+    end: datetime | None = Field(None, description="When it ends; by default with the run.")
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Self:
+        if self.begin is not None and self.end is not None and self.end <= self.begin:
+            raise ValueError(f"end ({self.end}) is not after begin ({self.begin})")
+        return self
+
+    def acts(self, time: datetime) -> bool:
+        """Whether it acts in a period that starts at a time."""
+        return (self.begin is None or self.begin <= time) and (self.end is None or time < self.end)
+
+
+class LineOutage(_Event):
+    """A line is out of service; who loses the way to the external grid has no supply."""
+
+    kind: Literal["line_outage"] = Field("line_outage", description="`line_outage`")
+    line: str = Field(description="Name of the line.")
+
+
+class TapStuck(_Event):
+    """The tap changer of a transformer is stuck in a position."""
+
+    kind: Literal["tap_stuck"] = Field("tap_stuck", description="`tap_stuck`")
+    trafo: str = Field(description="Name of the transformer.")
+    tap_pos: int = Field(description="Position of the tap.")
+
+
+class MeasurementNoise(_Event):
+    """What the DSO tells the peers of their connection points is measured with an error."""
+
+    kind: Literal["measurement_noise"] = Field("measurement_noise", description="`measurement_noise`")
+    vm_pu: Annotated[float, Field(ge=0.0, le=0.5)] = Field(0.0, description="Standard deviation of voltages, pu.")
+    loading_percent: Annotated[float, Field(ge=0.0, le=100.0)] = Field(
+        0.0, description="Standard deviation of loadings, percent."
+    )
+
+
+Event = Annotated[LineOutage | TapStuck | MeasurementNoise, Field(discriminator="kind")]
