@@ -1,23 +1,35 @@
 """The seam to power flow engines: give injections, get a state.
 
 An engine of one's own is a class with a `name` and a `solve`, registered under a name that scenario files
-can use:
+can use. Derived from `Engine` it solves batches too, row by row:
 
     @peerwatt.engine("mine")
-    class MyEngine:
+    class MyEngine(Engine):
         name = "mine"
 
         def __init__(self, network: Network) -> None: ...
 
         def solve(self, p_mw, q_mvar) -> GridState: ...
+
+Shipped are
+
+    power-grid-model    AC power flow, exact and fast; the default
+    pandapower          AC power flow, the slow reference
+    auto                the first of these that represents the network exactly
+    lindistflow         linear, radial grids: voltages and flows without losses
+    dc                  linear: active power only
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+
 from peerwatt.grid.admittance import Floats
+from peerwatt.grid.batch import GridStates
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import GridState
 from peerwatt.registry import Registry
@@ -45,6 +57,20 @@ class Engine(Protocol):
         """
         ...
 
+    def solve_batch(self, p_mw: Floats, q_mvar: Floats) -> GridStates:
+        """Solve the grid for many rows of net injections: periods, replicas, scenarios.
+
+        Args:
+            p_mw: (k, n_bus) net active injection, positive into the grid.
+            q_mvar: (k, n_bus) net reactive injection.
+
+        Returns:
+            The states, row by row those of `solve` within 1e-10 pu. A row without a solution says why and does
+            not disturb the others.
+        """
+        p, q = np.atleast_2d(p_mw), np.atleast_2d(q_mvar)
+        return GridStates.stack([self.solve(*row) for row in zip(p, q, strict=True)])
+
 
 EngineFactory = Callable[[Network], Engine]
 
@@ -69,6 +95,20 @@ def make_engine(name: str, network: Network, where: str = "") -> Engine:
     return ENGINES.get(name, where)(network)
 
 
+@engine("auto")
+def _auto(network: Network) -> Engine:
+    """power-grid-model where it represents the network exactly, else pandapower, saying so."""
+    from peerwatt.grid.pgm_engine import PgmEngine, refusals
+
+    faults = refusals(network)
+    if not faults:
+        return PgmEngine(network)
+    logger = logging.getLogger("peerwatt")
+    for fault in faults:
+        logger.warning("engine 'auto' uses pandapower, which is slower: %s: %s", fault.where, fault.problem)
+    return _pandapower(network)
+
+
 @engine("power-grid-model")
 def _power_grid_model(network: Network) -> Engine:
     from peerwatt.grid.pgm_engine import PgmEngine
@@ -81,3 +121,17 @@ def _pandapower(network: Network) -> Engine:
     from peerwatt.grid.pandapower_engine import PandapowerEngine
 
     return PandapowerEngine(network)
+
+
+@engine("lindistflow")
+def _lindistflow(network: Network) -> Engine:
+    from peerwatt.grid.lindistflow import LinDistFlowEngine
+
+    return LinDistFlowEngine(network)
+
+
+@engine("dc")
+def _dc(network: Network) -> Engine:
+    from peerwatt.grid.dc import DcEngine
+
+    return DcEngine(network)

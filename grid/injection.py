@@ -27,6 +27,7 @@ class NodeInjections:
         self._node = bus_node[self._live]
         self._n_node = network.admittances.n_node
         self._fused = len(np.unique(self._node)) < len(self._node)
+        self._alike = np.array_equal(bus_node, np.arange(self._n_node))
 
     def check(self, p_mw: npt.ArrayLike, q_mvar: npt.ArrayLike) -> tuple[Floats, Floats]:
         """Copy the injections, so that a caller may reuse its arrays, and refuse what no grid can take.
@@ -41,17 +42,39 @@ class NodeInjections:
         p, q = np.array(p_mw, dtype=np.float64), np.array(q_mvar, dtype=np.float64)
         shape = (self._network.n_bus,)
         if p.shape != shape or q.shape != shape:
-            raise GridDataError(Fault("injections", f"p_mw has shape {p.shape}, q_mvar {q.shape}", f"expected {shape}"))
+            raise _wrong_shape(p, q, str(shape))
+        self._check_values(p, q)
+        return p, q
+
+    def check_batch(self, p_mw: npt.ArrayLike, q_mvar: npt.ArrayLike) -> tuple[Floats, Floats]:
+        """Do what `check` does for many rows.
+
+        Args:
+            p_mw: (k, n_bus) net injection.
+            q_mvar: (k, n_bus) net reactive injection.
+
+        Raises:
+            GridDataError: wrong shape, nan, infinite, or at a bus that is out of service.
+        """
+        p, q = np.array(p_mw, dtype=np.float64, order="C"), np.array(q_mvar, dtype=np.float64, order="C")
+        if p.ndim != 2 or p.shape != q.shape or p.shape[1] != self._network.n_bus:
+            raise _wrong_shape(p, q, f"(k, {self._network.n_bus}) for both")
+        self._check_values(p, q)
+        return p, q
+
+    def _check_values(self, p: Floats, q: Floats) -> None:
+        """Refuse values that no grid can take, and make the rest read-only."""
         if not np.isfinite(p.sum() + q.sum()):
-            raise GridDataError(self._faults(~(np.isfinite(p) & np.isfinite(q)), p, q, "not a number"))
-        if len(self._dead) and (p[self._dead].any() or q[self._dead].any()):
-            dead = np.zeros(shape, dtype=np.bool_)
-            dead[self._dead] = True
+            wrong = ~(np.isfinite(p) & np.isfinite(q))
+            if wrong.any():  # else the sum of finite numbers is too large for a float
+                raise GridDataError(self._faults(wrong, p, q, "not a number"))
+        if len(self._dead) and (p[..., self._dead].any() or q[..., self._dead].any()):
+            dead = np.zeros(p.shape, dtype=np.bool_)
+            dead[..., self._dead] = True
             dead &= (p != 0.0) | (q != 0.0)
             raise GridDataError(self._faults(dead, p, q, "injection at a bus that is out of service"))
         p.setflags(write=False)
         q.setflags(write=False)
-        return p, q
 
     def to_nodes(self, p_mw: Floats, q_mvar: Floats) -> Complexes:
         """Sum checked injections by node.
@@ -72,9 +95,36 @@ class NodeInjections:
             nodes.imag[self._node] = q_mvar[self._live]
         return nodes
 
+    def to_nodes_batch(self, power: Floats) -> Floats:
+        """Sum checked injections by node.
+
+        Args:
+            power: (k, n_bus) net active, or reactive, injections; not changed.
+
+        Returns:
+            (k, n_node), contiguous.
+        """
+        if self._alike:
+            return power.copy()
+        nodes = np.zeros((len(power), self._n_node))
+        if self._fused:
+            np.add.at(nodes.T, self._node, power.T[self._live])
+        else:
+            nodes[:, self._node] = power[:, self._live]
+        return nodes
+
     def _faults(self, mask: npt.NDArray[np.bool_], p: Floats, q: Floats, problem: str) -> list[Fault]:
+        """One fault per bus; of many rows the first in which it is wrong is shown."""
         buses = self._network.buses
-        return [
-            Fault(f"bus '{buses.name[k]}' (index {buses.index[k]})", f"{problem}: {p[k]} MW, {q[k]} Mvar")
-            for k in np.flatnonzero(mask)
-        ]
+        rows = np.atleast_2d(mask)
+        faults = []
+        for k in np.flatnonzero(rows.any(axis=0)):
+            row = int(rows[:, k].argmax())
+            where = f"bus '{buses.name[k]}' (index {buses.index[k]})" + (f", row {row}" if mask.ndim == 2 else "")
+            p_mw, q_mvar = np.atleast_2d(p)[row, k], np.atleast_2d(q)[row, k]
+            faults.append(Fault(where, f"{problem}: {p_mw} MW, {q_mvar} Mvar"))
+        return faults
+
+
+def _wrong_shape(p: Floats, q: Floats, expected: str) -> GridDataError:
+    return GridDataError(Fault("injections", f"p_mw has shape {p.shape}, q_mvar {q.shape}", f"expected {expected}"))

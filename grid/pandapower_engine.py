@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from peerwatt.grid.admittance import Floats
+from peerwatt.grid.batch import GridStates
 from peerwatt.grid.convert import quiet
 from peerwatt.grid.injection import NodeInjections
 from peerwatt.grid.netfile import parse_net
@@ -14,7 +15,7 @@ from peerwatt.grid.network import Network
 from peerwatt.grid.state import BranchState, GridState
 from peerwatt.grid.verify import prepare, set_injections
 
-__all__ = ["PandapowerEngine"]
+__all__ = ["PandapowerEngine", "read_results"]
 
 
 class PandapowerEngine:
@@ -44,25 +45,44 @@ class PandapowerEngine:
                 pandapower.runpp(net, trafo_model="pi", lightsim2grid=False)
             except pandapower.LoadflowNotConverged as error:
                 return GridState.failed(network, p_mw, q_mvar, f"pandapower: {error}")
-        bus = net.res_bus.loc[network.buses.index]
-        line = _branch(net.res_line.loc[network.lines.index], "from", "to")
-        trafo = _branch(net.res_trafo.loc[network.trafos.index], "hv", "lv")
-        slack_p, slack_q = _slack(net)
-        other = sum(float(_sum(net, table, "pl_mw")) for table in ("res_impedance", "res_switch"))
-        losses = line.pl_mw.sum() + trafo.pl_mw.sum() + other + _sum(net, "res_shunt", "p_mw")
-        return GridState(
-            True,  # noqa: FBT003 - converged
-            "",
-            bus.vm_pu.to_numpy(np.float64, copy=True),
-            bus.va_degree.to_numpy(np.float64, copy=True),
-            p_mw,
-            q_mvar,
-            line,
-            trafo,
-            slack_p,
-            slack_q,
-            float(losses),
-        )
+        return read_results(net, network, p_mw, q_mvar)
+
+    def solve_batch(self, p_mw: Floats, q_mvar: Floats) -> GridStates:
+        """Solve many rows of net injections one by one, see `Engine.solve_batch`."""
+        p_mw, q_mvar = self._injections.check_batch(p_mw, q_mvar)
+        if not len(p_mw):
+            return GridStates.empty(self._network, p_mw, q_mvar)
+        return GridStates.stack([self.solve(p, q) for p, q in zip(p_mw, q_mvar, strict=True)])
+
+
+def read_results(net: Any, network: Network, p_mw: Floats, q_mvar: Floats) -> GridState:
+    """The state in the result tables of a solved network.
+
+    Args:
+        net: pandapower network.
+        network: the same as peerwatt's.
+        p_mw: (n_bus,) net injection that was given.
+        q_mvar: (n_bus,) net reactive injection that was given.
+    """
+    bus = net.res_bus.loc[network.buses.index]
+    line = _branch(net.res_line.loc[network.lines.index], "from", "to")
+    trafo = _branch(net.res_trafo.loc[network.trafos.index], "hv", "lv")
+    slack_p, slack_q = _slack(net)
+    other = sum(float(_sum(net, table, "pl_mw")) for table in ("res_impedance", "res_switch"))
+    losses = line.pl_mw.sum() + trafo.pl_mw.sum() + other + _sum(net, "res_shunt", "p_mw")
+    return GridState(
+        True,  # noqa: FBT003 - converged
+        "",
+        bus.vm_pu.to_numpy(np.float64, copy=True),
+        bus.va_degree.to_numpy(np.float64, copy=True),
+        p_mw,
+        q_mvar,
+        line,
+        trafo,
+        slack_p,
+        slack_q,
+        float(losses),
+    )
 
 
 def _branch(result: Any, start: str, end: str) -> BranchState:

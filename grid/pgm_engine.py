@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 from power_grid_model import ComponentType, DatasetType, LoadGenType, initialize_array
 
-from peerwatt.grid.admittance import Admittances, Complexes, Floats
-from peerwatt.grid.flows import Flows
+from peerwatt.errors import Fault, GridDataError
+from peerwatt.grid.admittance import Admittances, Floats
+from peerwatt.grid.batch import GridStates, rows_per_chunk
+from peerwatt.grid.flows import Flows, branch_name, total_shunts
 from peerwatt.grid.injection import NodeInjections
 from peerwatt.grid.network import Network
-from peerwatt.grid.pgm_session import open_session
+from peerwatt.grid.pgm_session import BatchSession, open_session
 from peerwatt.grid.state import GridState
 
-__all__ = ["PgmEngine"]
+__all__ = ["PgmEngine", "refusals"]
 
 _MEGA = 1e6
 _SOURCE_SK_VA = 1e18  # a source moves by 1e-12 pu per MVA; stiffer ones cost precision, softer ones are seen
@@ -30,15 +32,26 @@ class PgmEngine:
 
     Args:
         network: the network.
+        threads: of a batch: -1 none besides the caller's, which is right where replicas already run in
+            processes of their own; 0 as many as the machine has; or how many.
+
+    Raises:
+        GridDataError: what the library cannot represent exactly, by element.
     """
 
     name = "power-grid-model"
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, threads: int = -1) -> None:
+        faults = refusals(network)
+        if faults:
+            raise GridDataError(faults)
         self._network = network
         self._injections = NodeInjections(network)
         self._flows = Flows(network)
-        self._session = open_session(_input_data(network.admittances), network.admittances.n_node)
+        self._threads = threads
+        self._input = _input_data(network.admittances)
+        self._session = open_session(self._input, network.admittances.n_node)
+        self._batch: BatchSession | None = None
 
     def solve(self, p_mw: Floats, q_mvar: Floats) -> GridState:
         """Solve the grid for net injections, see `Engine.solve`."""
@@ -53,6 +66,51 @@ class PgmEngine:
         if reason:
             return GridState.failed(self._network, p_mw, q_mvar, _reason(reason))
         return self._flows.state(session.vm_pu, session.va_rad, nodes, p_mw, q_mvar)
+
+    def solve_batch(self, p_mw: Floats, q_mvar: Floats) -> GridStates:
+        """Solve many rows of net injections, see `Engine.solve_batch`."""
+        p_mw, q_mvar = self._injections.check_batch(p_mw, q_mvar)
+        if self._batch is None:
+            self._batch = BatchSession(self._input, self._threads)
+        reasons = [""] * len(p_mw)
+        states = GridStates.empty(self._network, p_mw, q_mvar)
+        slack = self._network.admittances.slack_node
+        step = rows_per_chunk(8 * 8 * self._network.admittances.n_node)
+        for first in range(0, len(p_mw), step):
+            p_node = self._injections.to_nodes_batch(p_mw[first : first + step])
+            q_node = self._injections.to_nodes_batch(q_mvar[first : first + step])
+            slack_mva = p_node[:, slack] + 1j * q_node[:, slack]
+            p_node *= _MEGA
+            q_node *= _MEGA
+            vm_pu, va_rad, failed = self._batch.solve(p_node, q_node)
+            for row, message in failed.items():
+                reasons[first + row] = _reason(message)
+            self._flows.fill(states, first, vm_pu, va_rad, slack_mva)
+        return states.with_reasons(reasons)
+
+
+def refusals(network: Network) -> list[Fault]:
+    """What power-grid-model cannot represent exactly: branches whose impedance differs by direction.
+
+    Args:
+        network: the network.
+
+    Returns:
+        One fault per element; empty when everything is represented.
+    """
+    model = network.admittances
+    there, back = -model.ytf * model.ratio, -model.yft * model.ratio.conj()  # both the series admittance
+    loop = model.from_node == model.to_node
+    wrong = model.live & ~loop & ~(np.abs(there - back) <= 1e-9 * np.abs(there))
+    remedy = "use the engine 'pandapower', or 'auto'"
+    return [
+        Fault(
+            f"{network.name}: {branch_name(network, int(row))}",
+            "power-grid-model cannot represent an impedance that differs by direction",
+            remedy,
+        )
+        for row in np.flatnonzero(wrong)
+    ]
 
 
 def _reason(message: str) -> str:
@@ -84,7 +142,7 @@ def _input_data(model: Admittances) -> dict[ComponentType, Any]:
     branch["g1"] = branch["b1"] = 0.0
     branch["k"], branch["theta"] = np.abs(model.ratio[live]), np.angle(model.ratio[live])
 
-    y_shunt = _shunts(model)
+    y_shunt = total_shunts(model)
     at = np.flatnonzero(y_shunt)
     shunt = initialize_array(DatasetType.input, ComponentType.shunt, len(at))
     shunt["id"] = 2 * n_node + len(live) + np.arange(len(at))
@@ -104,14 +162,3 @@ def _input_data(model: Admittances) -> dict[ComponentType, Any]:
         ComponentType.shunt: shunt,
         ComponentType.source: source,
     }
-
-
-def _shunts(model: Admittances) -> Complexes:
-    """Everything that is not series impedance, summed by node, (n_node,), MVA at 1 pu."""
-    loop = model.from_node == model.to_node  # between buses that a switch joins: a shunt as a whole
-    series = np.where(loop, 0.0, -model.ytf * model.ratio)
-    y_shunt = model.y_shunt.copy()
-    np.add.at(y_shunt, model.from_node, model.yff - series / np.abs(model.ratio) ** 2)
-    np.add.at(y_shunt, model.to_node, model.ytt - series)
-    np.add.at(y_shunt, model.from_node[loop], (model.yft + model.ytf)[loop])
-    return y_shunt

@@ -19,15 +19,17 @@ from power_grid_model import (
     PowerGridModel,
     TapChangingStrategy,
 )
-from power_grid_model.errors import PowerGridError  # type: ignore[attr-defined]
+from power_grid_model.errors import PowerGridBatchError, PowerGridError  # type: ignore[attr-defined]
 
 from peerwatt.grid.admittance import Floats
 
-__all__ = ["FastSession", "PlainSession", "Session", "open_session"]
+__all__ = ["BatchSession", "FastSession", "PlainSession", "Session", "open_session"]
 
 _TESTED = ("1.12.",)
 _TOLERANCE_PU = 1e-8
 _MAX_ITERATIONS = 20
+_CURRENT_TOLERANCE_PU = 1e-11
+_CURRENT_ITERATIONS = 50
 
 
 class Session(Protocol):
@@ -140,3 +142,71 @@ class FastSession:
             )
             error = self._find_error()
         return "" if error is None else str(error)
+
+
+class BatchSession:
+    """Solves many rows with the library's own batch calculation.
+
+    Iterative current is the fastest method here: its matrix does not change, so it is factorised once for all
+    rows. It converges linearly, so it stops at a change of 1e-11 pu, where Newton-Raphson, which converges
+    quadratically, may stop at 1e-8 pu: both are then equally exact, within 1e-10 pu. A row that it does not
+    solve in 50 iterations is heavily loaded or has no solution; such rows are given to Newton-Raphson, whose
+    verdict counts.
+
+    Args:
+        input_data: the model, with one `sym_gen` per node.
+        threads: -1 none besides the caller's, 0 as many as the machine has, or how many.
+    """
+
+    def __init__(self, input_data: dict[ComponentType, Any], threads: int) -> None:
+        self._model = PowerGridModel(input_data=input_data)
+        self._threads = threads
+
+    def solve(self, p_w: Floats, q_var: Floats) -> tuple[Floats, Floats, dict[int, str]]:
+        """Solve.
+
+        Args:
+            p_w: (m, n_node) active power into the nodes, contiguous.
+            q_var: (m, n_node) reactive power.
+
+        Returns:
+            Voltage magnitudes in pu and angles in radian, (m, n_node), nan where there is no solution; and why
+            there is none, by row.
+        """
+        vm, va, failed = self._calculate(
+            p_w, q_var, CalculationMethod.iterative_current, _CURRENT_TOLERANCE_PU, _CURRENT_ITERATIONS
+        )
+        if failed:
+            rows = np.fromiter(failed, dtype=np.int64)
+            again = CalculationMethod.newton_raphson
+            vm[rows], va[rows], failed = self._calculate(p_w[rows], q_var[rows], again, _TOLERANCE_PU, _MAX_ITERATIONS)
+            failed = {int(rows[row]): reason for row, reason in failed.items()}
+        return vm, va, failed
+
+    def _calculate(
+        self, p_w: Floats, q_var: Floats, method: CalculationMethod, tolerance_pu: float, max_iterations: int
+    ) -> tuple[Floats, Floats, dict[int, str]]:
+        output: Any = {ComponentType.node: ["u_pu", "u_angle"]}
+        result: Any = self._model.calculate_power_flow(
+            calculation_method=method,
+            update_data={ComponentType.sym_gen: {"p_specified": p_w, "q_specified": q_var}},
+            error_tolerance=tolerance_pu,
+            max_iterations=max_iterations,
+            threading=self._threads,
+            output_component_types=output,
+            continue_on_batch_error=True,
+        )
+        vm, va = result[ComponentType.node]["u_pu"], result[ComponentType.node]["u_angle"]
+        failed = _failures(self._model.batch_error)
+        for row in np.flatnonzero(~np.isfinite(vm.sum(axis=1))):
+            failed.setdefault(int(row), "voltages are not finite")
+        rows = list(failed)
+        vm[rows] = va[rows] = np.nan
+        return vm, va, failed
+
+
+def _failures(error: PowerGridBatchError | None) -> dict[int, str]:
+    """What went wrong, by row."""
+    if error is None:
+        return {}
+    return {int(row): text for row, text in zip(error.failed_scenarios, error.error_messages, strict=True)}

@@ -7,11 +7,15 @@ from (high-voltage) end; `slack_p_mw` is positive when the grid draws from the e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from peerwatt.grid.admittance import Bools, Floats
 from peerwatt.grid.network import Network
+
+if TYPE_CHECKING:
+    from pandapower import pandapowerNet
 
 __all__ = ["BranchState", "GridState", "Violations"]
 
@@ -40,6 +44,12 @@ class BranchState:
         """Flows of `n` branches when the power flow has no solution: all nan."""
         nan = np.full(n, np.nan)
         return cls(nan, nan, nan, nan, nan)
+
+    @property
+    def occupancy(self) -> Floats:
+        """Loading as a share of the rating, (n,): loading_percent / 100."""
+        share: Floats = self.loading_percent / 100.0
+        return share
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,16 @@ class GridState:
                 weight += float(share.sum())
                 total += float(share @ excess[mask])
         return total / weight if weight > 0.0 else 0.0
+
+    def to_pandapower(self, network: Network) -> pandapowerNet:
+        """The network that this state is of, with pandapower's result tables filled from it.
+
+        Raises:
+            PowerFlowError: the power flow has no solution.
+        """
+        from peerwatt.grid.pandapower_result import to_pandapower
+
+        return to_pandapower(self, network)
 
 
 def _overflow_mw(branch: BranchState, limit: Floats) -> Floats:
