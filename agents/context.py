@@ -196,7 +196,6 @@ class Context:
         tariff: the outside option.
         gates: timetable of a period.
         period_s: length of a period.
-        start_hour: hour of the day at which the run starts.
         random: named random streams.
         spend: books the time that a part of the work took, for the summary.
         on_state: called with every state of the grid; raises where the run has to stop.
@@ -216,7 +215,6 @@ class Context:
     tariff: TariffSettings
     gates: Gates
     period_s: int
-    start_hour: float
     random: Callable[[str], np.random.Generator]
     spend: Callable[[str], AbstractContextManager[None]]
     on_state: Callable[[str, GridState], None]

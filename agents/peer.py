@@ -99,40 +99,20 @@ class PeerGroup(Role):
         return tuple(field[own] for field in self.bids())
 
     def _limit_prices(self, position: Position) -> FloatArray:
-        context, population, rows = self.context, self.context.population, self.rows
-        period = context.now.period
-        capacity = population.batteries.e_mwh[rows]
-        group = Group(
-            name=self._names,
-            period=period,
-            hour=(context.start_hour + period * context.period_h) % 24.0,
-            p_mw=position.usual_mw,
-            producer=position.producer,
-            soc=np.divide(
-                population.batteries.soc_mwh[rows],
-                capacity,
-                out=np.full(len(rows), np.nan),
-                where=capacity > 0,
-            ),
-            vm_pu=population.vm_pu[rows],
-            path_loading_percent=population.path_loading_percent[rows],
-            last_price_eur_per_mwh=population.last_price_eur_per_mwh[rows],
-            supply_eur_per_mwh=context.tariff.supply_eur_per_mwh,
-            feed_in_eur_per_mwh=context.tariff.feed_in_eur_per_mwh,
-            rng=context.random(f"strategy {self.strategy}"),
-        )
+        """What the strategy decides, (n_rows,)."""
+        period = self.context.now.period
         try:
-            limit = np.asarray(self._decide(group), dtype=np.float64)
+            limit = np.asarray(self._decide(self._knowledge(position)), dtype=np.float64)
         except PeerwattError:
             raise
         except Exception as error:
             raise AgentError(
                 f"strategy '{self.strategy}' failed in period {period}: {type(error).__name__}: {error}"
             ) from error
-        if limit.shape != (len(rows),):
+        if limit.shape != (len(self.rows),):
             raise AgentError(
                 f"strategy '{self.strategy}' returned shape {limit.shape} in period {period}; "
-                f"it must return one price per peer, shape ({len(rows)},)"
+                f"it must return one price per peer, shape ({len(self.rows)},)"
             )
         if not np.isfinite(limit).all():
             row = int(np.flatnonzero(~np.isfinite(limit))[0])
@@ -141,6 +121,27 @@ class PeerGroup(Role):
                 f"{period}; a limit price is a finite number, EUR/MWh"
             )
         return limit
+
+    def _knowledge(self, position: Position) -> Group:
+        """What the peers of the group know."""
+        context, population, rows = self.context, self.context.population, self.rows
+        period, capacity = context.now.period, population.batteries.e_mwh[rows]
+        soc = np.full(len(rows), np.nan)
+        np.divide(population.batteries.soc_mwh[rows], capacity, out=soc, where=capacity > 0.0)
+        return Group(
+            name=self._names,
+            period=period,
+            hour=(period * context.period_h) % 24.0,  # a run starts at midnight
+            p_mw=position.usual_mw,
+            producer=position.producer,
+            soc=soc,
+            vm_pu=population.vm_pu[rows],
+            path_loading_percent=population.path_loading_percent[rows],
+            last_price_eur_per_mwh=population.last_price_eur_per_mwh[rows],
+            supply_eur_per_mwh=context.tariff.supply_eur_per_mwh,
+            feed_in_eur_per_mwh=context.tariff.feed_in_eur_per_mwh,
+            rng=context.random(f"strategy {self.strategy}"),
+        )
 
 
 class Peer(Role):

@@ -12,7 +12,7 @@ Units are MW, Mvar, kA, pu, percent and degree; power is positive when fed into 
 
 from __future__ import annotations
 
-from peerwatt.grid.cases import GridCase, case_from_net, load_case
+from peerwatt.grid.cases import CASES, CaseData, GridCase, case, case_from_net, load_case
 from peerwatt.grid.engine import ENGINES, Engine, engine, make_engine
 from peerwatt.grid.network import Buses, Lines, Network, Trafos
 from peerwatt.grid.series import TimeSeries
@@ -20,9 +20,11 @@ from peerwatt.grid.state import BranchState, GridState, Violations
 from peerwatt.grid.units import Units
 
 __all__ = [
+    "CASES",
     "ENGINES",
     "BranchState",
     "Buses",
+    "CaseData",
     "Engine",
     "GridCase",
     "GridState",
@@ -32,6 +34,7 @@ __all__ = [
     "Trafos",
     "Units",
     "Violations",
+    "case",
     "case_from_net",
     "engine",
     "load_case",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from peerwatt.agents.households import build_population
 from peerwatt.agents.peer import group_mailbox
 from peerwatt.grid.cases import GridCase, load_case
 from peerwatt.grid.state import GridState
+from peerwatt.grid.transform import with_limits
 from peerwatt.sim.bus import Bus, Link
 from peerwatt.sim.clock import Clock
 from peerwatt.sim.scenario import GridSettings, Scenario
@@ -29,16 +29,8 @@ def load_grid(scenario: Scenario) -> GridCase:
 
 def limited(case: GridCase, settings: GridSettings) -> GridCase:
     """Put the scenario's own limits in place of the network's."""
-    network = case.network
-    buses, lines, trafos = network.buses, network.lines, network.trafos
-    if settings.min_vm_pu is not None:
-        buses = replace(buses, min_vm_pu=np.full(len(buses), settings.min_vm_pu))
-    if settings.max_vm_pu is not None:
-        buses = replace(buses, max_vm_pu=np.full(len(buses), settings.max_vm_pu))
-    if settings.max_loading_percent is not None:
-        lines = replace(lines, max_loading_percent=np.full(len(lines), settings.max_loading_percent))
-        trafos = replace(trafos, max_loading_percent=np.full(len(trafos), settings.max_loading_percent))
-    return replace(case, network=replace(network, buses=buses, lines=lines, trafos=trafos))
+    limits = settings.model_dump(include={"min_vm_pu", "max_vm_pu", "max_loading_percent"}, exclude_none=True)
+    return with_limits(case, **limits) if limits else case
 
 
 def make_bus(scenario: Scenario, clock: Clock, streams: Streams) -> Bus:
@@ -88,7 +80,6 @@ def make_context(
         tariff=scenario.tariff,
         gates=Gates.within(scenario.time.period_s),
         period_s=scenario.time.period_s,
-        start_hour=0.0,
         random=streams.__getitem__,
         spend=stopwatch,
         on_state=on_state,

@@ -126,8 +126,8 @@ def _energy(agent: pa.Table, hours: float) -> dict[str, Kpi]:
     used, given = (float(np.nansum(numbers(agent, name)) * hours) for name in ("p_load_mw", "p_generation_mw"))
     figures: dict[str, Kpi] = {"demand_mwh": float(demand.sum()), "feed_in_mwh": float(feed_in.sum())}
     figures |= {"consumption_mwh": used, "generation_mwh": given}
-    figures |= _share("self_sufficiency_percent", used - drawn, used)
-    return figures | _share("self_consumption_percent", given - fed_out, given)
+    figures |= _share("self_sufficiency_percent", max(used - drawn, 0.0), used)
+    return figures | _share("self_consumption_percent", max(given - fed_out, 0.0), given)
 
 
 def _share(name: str, part: Kpi | None, whole: Kpi) -> dict[str, Kpi]:

@@ -251,6 +251,10 @@ class Results:
             raise ResultsError(_unknown_table(name))
         if unknown := [column for column in columns if column not in TABLES[name].names]:
             raise ResultsError([_unknown_column(name, column) for column in unknown])
+        if not self._file(name).is_file() and not self.manifest.get("periods_done"):
+            raise ResultsError(
+                Fault(str(self.path), "no period was finished, so there are no tables", "run the scenario again")
+            )
         if not self._file(name).is_file():
             raise ResultsError(
                 Fault(
