@@ -40,13 +40,11 @@ def without_lines(network: Network, names: Iterable[str]) -> Network:
     model, lines, buses = network.admittances, network.lines, network.buses
     live, in_service = model.live.copy(), lines.in_service.copy()
     live[rows], in_service[rows] = False, False
-    cut = {name: np.where(live, getattr(model, name), 0.0) for name in ("yff", "yft", "ytf", "ytt")}
     energised = _energised(model, live)
     supplied = (model.bus_node >= 0) & energised[model.bus_node]
-    live &= energised[model.from_node] & energised[model.to_node]
     return replace(
         network,
-        admittances=replace(model, live=live, bus_node=np.where(supplied, model.bus_node, -1), **cut),
+        admittances=_reduced(model, live & energised[model.from_node], energised, supplied),
         lines=replace(lines, in_service=in_service),
         buses=replace(buses, in_service=buses.in_service & supplied),
         pandapower_json=_without(network, rows, supplied),
@@ -100,6 +98,22 @@ def with_tap_position(network: Network, name: str, tap_pos: int) -> Network:
         },
     )
     return replace(network, admittances=replace(model, **parts), pandapower_json=text)
+
+
+def _reduced(model: Admittances, live: Bools, energised: Bools, supplied: Bools) -> Admittances:
+    """The model with the nodes that still have power; branches that are not live keep their rows."""
+    number = np.cumsum(energised) - 1
+    return replace(
+        model,
+        bus_node=np.where(supplied, number[model.bus_node], -1),
+        node_vn_kv=model.node_vn_kv[energised],
+        from_node=np.where(live, number[model.from_node], 0),
+        to_node=np.where(live, number[model.to_node], 0),
+        live=live,
+        y_shunt=model.y_shunt[energised],
+        slack_node=number[model.slack_node],
+        **{name: np.where(live, getattr(model, name), 0.0) for name in ("yff", "yft", "ytf", "ytt")},
+    )
 
 
 def _without(network: Network, rows: Ints, supplied: Bools) -> str:

@@ -10,6 +10,8 @@ from peerwatt.errors import GridDataError
 from peerwatt.grid.convert import convert_net
 from peerwatt.grid.disturbance import with_tap_position, without_lines
 from peerwatt.grid.engine import make_engine
+from peerwatt.grid.ptdf import ptdf
+from peerwatt.grid.sensitivity import Sensitivities
 from tests.scenarios import feeder
 
 P = np.linspace(-0.004, 0.003, 9)
@@ -92,3 +94,14 @@ def test_the_reference_engine_sees_the_same_disturbance() -> None:
         a, b = (make_engine(name, changed).solve(P * alive, Q * alive) for name in ("power-grid-model", "pandapower"))
         assert np.allclose(a.vm_pu, b.vm_pu, atol=1e-7, equal_nan=True)
         assert np.allclose(a.line.loading_percent, np.nan_to_num(b.line.loading_percent), atol=1e-4)
+
+
+def test_sensitivities_are_there_after_an_outage_and_zero_behind_it() -> None:
+    cut = without_lines(convert_net(net(), "a"), ["Line 4"])
+    alive = np.where(cut.buses.in_service, 1.0, 0.0)
+    state = make_engine("power-grid-model", cut).solve(P * alive, Q * alive)
+    by_p = Sensitivities(cut, state).vm_pu().by_p_mw
+    assert (by_p[:, 6:] == 0.0).all()
+    assert (np.diag(by_p)[2:6] > 0.0).all()
+    assert ptdf(cut)[:4, 5].tolist() == [-1.0] * 4
+    assert (ptdf(cut)[4:7] == 0.0).all()
