@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import networkx as nx
 import numpy as np
 import pytest
 
 from peerwatt.grid.cases import GridCase
+from peerwatt.grid.disturbance import without_lines
 from peerwatt.grid.engine import make_engine
 from peerwatt.grid.paths import SlackPaths
 from tests.scenarios import small_case
@@ -48,10 +47,9 @@ def test_nothing_is_known_without_a_solution(case: GridCase) -> None:
 
 def test_a_line_out_of_service_is_no_way(case: GridCase) -> None:
     network = case.network
-    model = network.admittances
-    live = model.live.copy()
-    live[3] = False  # the fourth line: what is behind has no way
-    cut = SlackPaths(replace(network, admittances=replace(model, live=live)))
-    state = make_engine("power-grid-model", network).solve(np.full(13, -0.001), np.zeros(13))
-    worst = cut.highest_loading_percent(state)
+    # The fourth line is out: what is behind it has no way.
+    cut = without_lines(network, [network.lines.name[3]])
+    alive = np.where(cut.buses.in_service, -0.001, 0.0)
+    state = make_engine("power-grid-model", cut).solve(alive, np.zeros(13))
+    worst = SlackPaths(cut).highest_loading_percent(state)
     assert np.flatnonzero(np.isnan(worst)).tolist() == list(range(5, 13))
