@@ -147,7 +147,6 @@ class PeriodDraft:
 
     Attributes:
         period: number of the period.
-        start_s: when it starts.
         forecast: what the peers expect.
         realised: what happens.
         battery_mw: (n_peers,) dispatch of the batteries, positive when discharging.
@@ -164,7 +163,6 @@ class PeriodDraft:
     """
 
     period: int
-    start_s: int
     forecast: Outlook
     realised: Outlook
     battery_mw: FloatArray

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Bools, Ints
+from peerwatt.grid.flows import branch_name
 from peerwatt.grid.network import Network
 
 __all__ = ["SlackTree"]
@@ -66,7 +67,7 @@ class SlackTree:
             GridDataError: the network has loops, or external grids that branches join.
         """
         if not self.radial:
-            shown = ", ".join(_branch_name(self._network, int(branch)) for branch in self.loops[:5])
+            shown = ", ".join(branch_name(self._network, int(branch)) for branch in self.loops[:5])
             raise GridDataError(
                 Fault(f"network {self._network.name}", f"{len(self.loops)} branches close loops: {shown}", what)
             )
@@ -108,11 +109,3 @@ def _islanded(network: Network, nodes: Ints) -> Fault:
         f"no way to an external grid from {len(named)} buses: {', '.join(named[:10])}",
         "close a switch, add an external grid, or take these buses out of service",
     )
-
-
-def _branch_name(network: Network, branch: int) -> str:
-    if branch < network.n_line:
-        return f"line '{network.lines.name[branch]}'"
-    if branch < network.n_line + network.n_trafo:
-        return f"transformer '{network.trafos.name[branch - network.n_line]}'"
-    return f"branch {branch}"

@@ -94,7 +94,6 @@ def open_period(
     population.p_change_mw[:] = 0.0
     return PeriodDraft(
         period=period,
-        start_s=period * context.period_s,
         forecast=expected,
         realised=realised,
         battery_mw=battery,
