@@ -97,10 +97,11 @@ A function that returns a pandapower network, or a `CaseData` with profiles, reg
 ```python
 import pandapower as pp
 
-from peerwatt.grid.cases import case, load_case
+import peerwatt
+from peerwatt.grid import load_case
 
 
-@case("two-houses")
+@peerwatt.case("two-houses")
 def two_houses():
     net = pp.create_empty_network()
     busbar, end = pp.create_buses(net, 2, vn_kv=0.4)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from peerwatt.grid.admittance import Bools, Floats, Ints
 from peerwatt.grid.network import Network
-from peerwatt.grid.state import BranchState, GridState, Violations
+from peerwatt.grid.state import BranchState, GridState, Violations, exceeded
 
 __all__ = ["BatchViolations", "Difference", "GridStates", "difference", "rows_per_chunk"]
 
@@ -76,8 +76,8 @@ class GridStates:
         reason: why a row has none, in the engine's words; empty when converged; length k.
         vm_pu: (k, n_bus) voltage magnitude.
         va_degree: (k, n_bus) voltage angle.
-        p_mw: (k, n_bus) net injection that was given.
-        q_mvar: (k, n_bus) net reactive injection that was given.
+        p_mw: (k, n_bus) net injection that was given, at 1 pu.
+        q_mvar: (k, n_bus) net reactive injection at 1 pu, with that of generators which hold a voltage.
         line: flows of the lines, arrays of (k, n_line).
         trafo: flows of the transformers, arrays of (k, n_trafo).
         slack_p_mw: (k,) power drawn from all external grids.
@@ -166,15 +166,13 @@ class GridStates:
             float(self.losses_mw[row]),
         )
 
+    def injected(self, network: Network) -> tuple[Floats, Floats]:
+        """Net injections at the voltages of each row, (k, n_bus), see `GridState.injected`."""
+        return network.injected(self.p_mw, self.q_mvar, self.vm_pu)
+
     def violations(self, network: Network) -> BatchViolations:
         """Which limits of `network` each row exceeds; none where the power flow has no solution."""
-        buses = network.buses
-        return BatchViolations(
-            line_mask=self.line.loading_percent > network.lines.max_loading_percent,
-            trafo_mask=self.trafo.loading_percent > network.trafos.max_loading_percent,
-            low_voltage=self.vm_pu < buses.min_vm_pu,
-            high_voltage=self.vm_pu > buses.max_vm_pu,
-        )
+        return BatchViolations(*exceeded(network, self.line, self.trafo, self.vm_pu))
 
     def overflow_mw(self, network: Network) -> tuple[Floats, Floats]:
         """Flow above the limit of each branch, (k, n_line) and (k, n_trafo), see `GridState.overflow_mw`."""

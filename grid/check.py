@@ -56,16 +56,12 @@ _NOT_NEGATIVE = {
     "load": ("p_mw", "sn_mva", "scaling"),
     "sgen": ("p_mw", "sn_mva", "scaling"),
     "storage": ("sn_mva", "max_e_mwh", "scaling"),
+    "gen": ("p_mw", "sn_mva", "scaling"),
 }
 
-_ZIP_COLUMNS = (
-    "const_z_percent",
-    "const_i_percent",
-    "const_z_p_percent",
-    "const_i_p_percent",
-    "const_z_q_percent",
-    "const_i_q_percent",
-)
+_OLD_ZIP_COLUMNS = ("const_z_percent", "const_i_percent")
+_OPTIONS = {"enforce_q_lims": False, "enforce_p_lims": False, "voltage_depend_loads": True}
+"""Options of `runpp` that a network can carry, and the value that a power flow has here."""
 
 
 def check_net(net: pandapowerNet, where: str) -> None:
@@ -85,7 +81,7 @@ def check_net(net: pandapowerNet, where: str) -> None:
         )
     faults = [
         Fault(f"{where}: {fault.where}", fault.problem, fault.remedy)
-        for check in (_unsupported, _references, _sources, _loads, _numbers, _placement)
+        for check in (_unsupported, _references, _sources, _generators, _loads, _options, _numbers, _placement)
         for fault in check(net)
     ]
     if faults:
@@ -101,6 +97,12 @@ def element(net: Any, table: str, index: Any) -> str:
 
 def _table(net: Any, table: str) -> Any:
     return net.get(table)
+
+
+def _live(net: Any, table: str) -> Any:
+    """Units of a table that are in service; a generator that is slack is an external grid."""
+    frame = net[table]
+    return in_service(frame) & ~flag(frame, "slack") if table == "gen" else in_service(frame)
 
 
 def _select(net: Any, table: str, mask: Any) -> Iterable[tuple[str, Any]]:
@@ -133,24 +135,42 @@ def _references(net: Any) -> Iterator[Fault]:
 
 
 def _sources(net: Any) -> Iterator[Fault]:
-    """Exactly what holds the voltage: external grids, no other regulated generator."""
-    ext_grid, gen = net.ext_grid, _table(net, "gen")
-    n_source = int(in_service(ext_grid).sum())
-    if gen is not None and len(gen):
-        live, slack = in_service(gen), flag(gen, "slack")
-        n_source += int((live & slack).sum())
-        for where, _ in _select(net, "gen", live & ~slack):
-            yield Fault(where, "voltage-regulating generators are not supported", "replace it by an sgen")
+    """External grids, or generators that stand for one."""
+    gen = _table(net, "gen")
+    n_source = int(in_service(net.ext_grid).sum())
+    if gen is not None:
+        n_source += int((in_service(gen) & flag(gen, "slack")).sum())
     if n_source == 0:
         yield Fault("ext_grid", "no external grid is in service", "add one with create_ext_grid")
 
 
+def _generators(net: Any) -> Iterator[Fault]:
+    """Generators that shall hold a voltage which is none."""
+    gen = _table(net, "gen")
+    if gen is not None:
+        for where, index in _select(net, "gen", _live(net, "gen") & ~(column(gen, "vm_pu", np.nan) > 0.0)):
+            yield Fault(where, f"vm_pu is {_show(gen, 'vm_pu', index)}", "give a number above 0, or make it an sgen")
+
+
 def _loads(net: Any) -> Iterator[Fault]:
-    """Loads whose power depends on the voltage."""
-    for name in _ZIP_COLUMNS:
-        dependent = (column(net.load, name, 0.0) != 0.0) & in_service(net.load)
-        for where, _ in _select(net, "load", dependent):
-            yield Fault(where, f"{name} is not 0: loads must have constant power", f"set {name} to 0")
+    """Loads whose power depends on the voltage in a way that is no sum of three shares."""
+    live = in_service(net.load)
+    for name in _OLD_ZIP_COLUMNS:
+        for where, _ in _select(net, "load", (column(net.load, name, 0.0) != 0.0) & live):
+            kind = name.removesuffix("percent")
+            yield Fault(where, f"{name} is of an old pandapower", f"use {kind}p_percent and {kind}q_percent")
+    for power in "pq":
+        z, i = (column(net.load, f"const_{kind}_{power}_percent", 0.0) for kind in "zi")
+        for where, _ in _select(net, "load", live & ~((z >= 0.0) & (i >= 0.0) & (z + i <= 100.0))):
+            problem = f"const_z_{power}_percent and const_i_{power}_percent are no shares of 100"
+            yield Fault(where, problem, "give 0 or more each, together up to 100")
+
+
+def _options(net: Any) -> Iterator[Fault]:
+    """Options of its own that would make pandapower solve another power flow."""
+    for name, value in (net.get("user_pf_options") or {}).items():
+        if name in _OPTIONS and value != _OPTIONS[name]:
+            yield Fault(f"user_pf_options: {name}", f"is {value}", f"here it is {_OPTIONS[name]}: remove it")
 
 
 def _numbers(net: Any) -> Iterator[Fault]:
@@ -170,7 +190,7 @@ def _numbers(net: Any) -> Iterator[Fault]:
         frame = _table(net, table)
         if frame is None:
             continue
-        live = in_service(frame)
+        live = _live(net, table)
         for name in columns:
             for where, index in _select(net, table, live & (column(frame, name, 0.0) < 0.0)):
                 yield Fault(where, f"{name} is {_show(frame, name, index)}", "give 0 or more")
@@ -185,7 +205,7 @@ def _placement(net: Any) -> Iterator[Fault]:
     for table in _NOT_NEGATIVE:
         frame = _table(net, table)
         if dead and frame is not None and len(frame):
-            for where, index in _select(net, table, in_service(frame) & frame.bus.isin(dead).to_numpy()):
+            for where, index in _select(net, table, _live(net, table) & frame.bus.isin(dead).to_numpy()):
                 bus = element(net, "bus", frame.bus[index])
                 yield Fault(where, f"it is in service, its {bus} is not", "set in_service of one of them")
 

@@ -21,6 +21,7 @@ from peerwatt.grid.admittance import Admittances, Bools, Floats, Ints
 from peerwatt.grid.check import check_net, element
 from peerwatt.grid.columns import column, flag, in_service, names
 from peerwatt.grid.network import Buses, Lines, Network, Trafos
+from peerwatt.grid.voltage_control import ZIP_COLUMNS, read_voltage_control
 
 if TYPE_CHECKING:
     from pandapower import pandapowerNet
@@ -63,7 +64,8 @@ def convert_net(net: pandapowerNet, name: str) -> Network:
     trafos = _trafos(net, live[len(lines) :])
     with quiet():
         text = _to_json(net)
-    return Network(name, buses, lines, trafos, slack_bus, admittances, text)
+    generators, dependence = read_voltage_control(net, admittances, name)
+    return Network(name, buses, lines, trafos, slack_bus, admittances, text, generators, dependence)
 
 
 def _solve_without_load(net: pandapowerNet, name: str) -> Any:
@@ -73,8 +75,16 @@ def _solve_without_load(net: pandapowerNet, name: str) -> Any:
     for table in INJECTION_TABLES:
         bare[table]["in_service"] = False
         bare[table][["p_mw", "q_mvar"]] = 0.0  # pandapower trips over nan even out of service
+    bare.load[list(ZIP_COLUMNS)] = 0.0
+    held = in_service(bare.gen)
+    bare.gen["in_service"] = held & flag(bare.gen, "slack")
+    bare.gen["p_mw"] = 0.0
     try:
-        pandapower.runpp(bare, trafo_model="pi", lightsim2grid=False, numba=False)
+        try:
+            pandapower.runpp(bare, trafo_model="pi", lightsim2grid=False, numba=False)
+        except pandapower.LoadflowNotConverged:  # without load a large grid may need its generators
+            bare.gen["in_service"] = held
+            pandapower.runpp(bare, trafo_model="pi", lightsim2grid=False, numba=False)
     except Exception as error:  # pandapower raises whatever the network provokes
         raise GridDataError(
             Fault(name, f"pandapower cannot solve this network even without any load: {error}")

@@ -13,6 +13,8 @@ What a state means here:
     pl_mw               0; losses_mw is the active power of shunts at 1 pu
     i_ka, loading       of the active power at 1 pu
     converged           always: whether AC has a solution is not known
+
+Generators that hold a voltage take part with their active power.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class DcEngine:
         network: the network; radial or meshed.
 
     Raises:
-        GridDataError: a branch has no reactance.
+        GridDataError: a branch has no reactance, or a load depends on the voltage.
     """
 
     name = "dc"
@@ -51,7 +53,7 @@ class DcEngine:
         self._flows = Flows(network)
         self._rows = np.flatnonzero(model.live & (model.from_node != model.to_node))
         x = (-1.0 / (model.ytf * model.ratio)[self._rows]).imag
-        _refuse_without_reactance(network, self._rows[np.abs(x) < 1e-12])
+        _refuse(network, self._rows[np.abs(x) < 1e-12])
         b = 1.0 / (x * np.abs(model.ratio[self._rows]))  # MW per radian
         n = len(self._rows)
         ends = np.concatenate([model.from_node[self._rows], model.to_node[self._rows]])
@@ -91,10 +93,15 @@ class DcEngine:
         return states
 
 
-def _refuse_without_reactance(network: Network, rows: Ints) -> None:
+def _refuse(network: Network, rows: Ints) -> None:
+    """Branches without reactance, and loads whose power follows the voltage, which is 1 pu here."""
     faults = [
         Fault(f"{network.name}: {branch_name(network, int(row))}", "no reactance, which DC needs", "use another engine")
         for row in rows
     ]
+    if network.voltage_dependence is not None:
+        faults += network.voltage_dependence.faults(
+            network.name, "it depends on the voltage, which DC does not know", "use another engine"
+        )
     if faults:
         raise GridDataError(faults)

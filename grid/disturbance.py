@@ -1,7 +1,7 @@
 """Networks as they are after something has happened: a line is out, a transformer's tap is stuck elsewhere.
 
 Each function gives a new network on the same buses and branches, without pandapower, from the two-ports alone.
-Buses that lose their way to an external grid go out of service.
+Buses that lose their way to an external grid go out of service, and generators there hold no voltage any more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Admittances, Bools, Ints
 from peerwatt.grid.netjson import edited, table_rows
-from peerwatt.grid.network import Network
+from peerwatt.grid.network import Generators, Network
 from peerwatt.registry import nearest
 
 __all__ = ["with_tap_position", "without_lines"]
@@ -47,6 +47,7 @@ def without_lines(network: Network, names: Iterable[str]) -> Network:
         admittances=_reduced(model, live & energised[model.from_node], energised, supplied),
         lines=replace(lines, in_service=in_service),
         buses=replace(buses, in_service=buses.in_service & supplied),
+        generators=_supplied(network.generators, supplied),
         pandapower_json=_without(network, rows, supplied),
     )
 
@@ -127,6 +128,13 @@ def _without(network: Network, rows: Ints, supplied: Bools) -> str:
 
     text = edited(network, "line", {"in_service": lines_out})
     return edited(replace(network, pandapower_json=text), "bus", {"in_service": buses_out})
+
+
+def _supplied(generators: Generators, supplied: Bools) -> Generators:
+    """The generators at buses that have power."""
+    kept = np.flatnonzero(supplied[generators.bus])
+    names = tuple(generators.name[row] for row in kept)
+    return Generators(generators.index[kept], names, generators.bus[kept], generators.vm_pu[kept])
 
 
 def _row(network: Network, kind: str, names: tuple[str, ...], name: str) -> int:

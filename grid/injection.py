@@ -1,15 +1,17 @@
-"""Checks and sums injections on their way from buses to nodes."""
+"""Checks and sums injections on their way from buses to nodes, and divides them where they depend on the voltage."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from peerwatt.errors import Fault, GridDataError
-from peerwatt.grid.admittance import Complexes, Floats
+from peerwatt.grid.admittance import Complexes, Floats, Ints
 from peerwatt.grid.network import Network
 
-__all__ = ["NodeInjections"]
+__all__ = ["NodeInjections", "NodeShares"]
 
 
 class NodeInjections:
@@ -124,6 +126,67 @@ class NodeInjections:
             p_mw, q_mvar = np.atleast_2d(p)[row, k], np.atleast_2d(q)[row, k]
             faults.append(Fault(where, f"{problem}: {p_mw} MW, {q_mvar} Mvar"))
         return faults
+
+
+class NodeShares:
+    """Divides the injections of nodes into parts of constant power, impedance and current.
+
+    Attributes:
+        node: (n_dependent,) nodes that have more than a part of constant power.
+
+    Args:
+        network: one whose power depends on the voltage somewhere.
+    """
+
+    def __init__(self, network: Network) -> None:
+        dependence, model = network.voltage_dependence, network.admittances
+        if dependence is None:
+            raise ValueError("all power of this network is constant")
+        live = np.flatnonzero(model.bus_node >= 0)
+        columns = (dependence.const_z_p, dependence.const_i_p, dependence.const_z_q, dependence.const_i_q)
+        of_node = np.zeros((len(columns), model.n_node))
+        of_node[:, model.bus_node[live]] = np.stack(columns)[:, live]
+        self.node: Ints = np.flatnonzero(of_node.any(axis=0)).astype(np.int64)
+        self._of_node = replace(
+            dependence,
+            **dict(
+                zip(("const_z_p", "const_i_p", "const_z_q", "const_i_q"), np.ascontiguousarray(of_node), strict=True)
+            ),
+        )
+
+    def split(self, p: Floats, q: Floats) -> tuple[Floats, Floats]:
+        """Parts of constant power of all nodes, then of impedance and of current of the dependent ones.
+
+        Args:
+            p: (..., n_node) active injections at 1 pu.
+            q: (..., n_node) reactive injections at 1 pu.
+
+        Returns:
+            Both (..., n_node + 2 n_dependent), contiguous.
+        """
+        share = self._of_node
+        return (
+            self._parts(p, share.const_z_p[self.node], share.const_i_p[self.node]),
+            self._parts(q, share.const_z_q[self.node], share.const_i_q[self.node]),
+        )
+
+    def _parts(self, power: Floats, z: Floats, i: Floats) -> Floats:
+        at = power[..., self.node]
+        parts = np.concatenate([power, z * at, i * at], axis=-1)
+        parts[..., self.node] = (1.0 - z - i) * at
+        return parts
+
+    def injected(self, power: Complexes, vm_pu: Floats, nodes: Ints | slice = slice(None)) -> Complexes:
+        """What injections at 1 pu are at these voltages.
+
+        Args:
+            power: (..., n_chosen) injections of the chosen nodes, MVA.
+            vm_pu: (..., n_node) voltages of all nodes.
+            nodes: which nodes are chosen.
+        """
+        p, q = self._of_node.factors(vm_pu)
+        changed: Complexes = power.real * p[..., nodes] + 1j * (power.imag * q[..., nodes])
+        return changed
 
 
 def _wrong_shape(p: Floats, q: Floats, expected: str) -> GridDataError:

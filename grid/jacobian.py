@@ -5,7 +5,8 @@ With S = V conj(Y V) and the unknowns theta (angle) and u = ln |V| of every node
     W_rc = V_r conj(Y_rc V_c),   dS/dtheta = j (diag(S) - W),   dS/du = diag(S) + W,
 
 so that d[P, Q] = J d[theta, u] (MATPOWER technical note 2, in the logarithm of the magnitude). J is factorised
-once, by sparse LU; every sensitivity is then one or a few pairs of triangular solves.
+once, by sparse LU; every sensitivity is then one or a few pairs of triangular solves. Where a generator holds the
+voltage, the row of Q is du = 0.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import SuperLU, splu
 
-from peerwatt.errors import PowerFlowError
+from peerwatt.errors import GridDataError, PowerFlowError
 from peerwatt.grid.admittance import Admittances, Complexes, Floats, Ints
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import GridState
@@ -31,6 +32,7 @@ class Jacobian:
     Attributes:
         voltage: (n_node,) complex voltage, pu.
         node: (n_node,) k of each node, -1 at external grids.
+        regulated: (n_gen,) k of the nodes whose voltage a generator holds; u is 0 there, and Q has no effect.
         size: number of unknowns.
         total_p: (size,) gradient of the power fed in at all nodes, external grids included: that of the losses.
 
@@ -40,17 +42,21 @@ class Jacobian:
 
     Raises:
         PowerFlowError: the state has no solution, or J is singular there (the nose of the voltage curve).
-        GridDataError: a node has no way to an external grid.
+        GridDataError: a node has no way to an external grid, or a load depends on the voltage.
     """
 
     def __init__(self, network: Network, state: GridState) -> None:
         SlackTree(network)  # refuses islands
+        if network.voltage_dependence is not None:
+            problem = "it depends on the voltage; sensitivities are those of constant power"
+            raise GridDataError(network.voltage_dependence.faults(network.name, problem, "solve twice and compare"))
         model = network.admittances
         self._network = network
         self.voltage = node_voltages(network, state)
         held = np.zeros(model.n_node, dtype=np.bool_)
         held[model.slack_node] = True
         self.node: Ints = np.where(held, -1, np.cumsum(~held) - 1).astype(np.int64)
+        self.regulated: Ints = np.unique(self.node[model.bus_node[network.generators.bus]])
         self.size = 2 * int(np.count_nonzero(~held))
         row, column, w = _weights(model, self.voltage)
         self.total_p = self._total_p(model, row, column, w)
@@ -89,6 +95,11 @@ class Jacobian:
         at = np.concatenate([r, r, r + 1, r + 1, d, d, d + 1, d + 1])
         by = np.concatenate([c, c + 1, c, c + 1, d, d + 1, d, d + 1])
         value = np.concatenate([w.imag, w.real, -w.real, w.imag, -s.imag, s.real, s.real, s.imag])
+        if len(self.regulated):
+            fixed = 2 * self.regulated + 1
+            kept = ~np.isin(at, fixed)
+            at, by = np.concatenate([at[kept], fixed]), np.concatenate([by[kept], fixed])
+            value = np.concatenate([value[kept], np.ones(len(fixed))])
         matrix = coo_array((value, (at, by)), shape=(self.size, self.size)).tocsc()
         try:
             return splu(matrix, permc_spec="MMD_AT_PLUS_A")

@@ -57,12 +57,14 @@ class LinDistFlowEngine:
         network: the network.
 
     Raises:
-        GridDataError: the network is meshed; names the branches that close a loop.
+        GridDataError: the network is meshed, or voltage and power depend on each other; names the branches that
+            close a loop, or the generators and loads.
     """
 
     name = "lindistflow"
 
     def __init__(self, network: Network) -> None:
+        _refuse_control(network)
         model = network.admittances
         self._network = network
         self._injections = NodeInjections(network)
@@ -149,6 +151,18 @@ class LinDistFlowEngine:
             "" if row[node] > 0.0 else f"lindistflow: no solution, the squared voltage of node {node} is {row[node]:g}"
             for row, node in zip(w, lowest, strict=True)
         ]
+
+
+def _refuse_control(network: Network) -> None:
+    faults = network.generators.faults(
+        network.name, "it holds a voltage, which lindistflow cannot", "use another engine, or an sgen"
+    )
+    if network.voltage_dependence is not None:
+        faults += network.voltage_dependence.faults(
+            network.name, "it depends on the voltage; in lindistflow power is constant", "use another engine"
+        )
+    if faults:
+        raise GridDataError(faults)
 
 
 def _tree(network: Network) -> Ints:

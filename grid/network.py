@@ -13,7 +13,7 @@ import numpy as np
 from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Admittances, Bools, Floats, Ints, freeze
 
-__all__ = ["Buses", "Lines", "Network", "Trafos"]
+__all__ = ["Buses", "Generators", "Lines", "Network", "Trafos", "VoltageDependence"]
 
 _SQRT3 = float(np.sqrt(3.0))
 
@@ -112,6 +112,81 @@ class Trafos:
 
 
 @dataclass(frozen=True, slots=True)
+class Generators:
+    """Generators that hold the voltage of their bus, by as much reactive power as it takes.
+
+    Generators that are slack are not among them: they are external grids.
+
+    Attributes:
+        index: (n_gen,) pandapower index.
+        name: names.
+        bus: (n_gen,) position of the bus; those at one node hold the same voltage.
+        vm_pu: (n_gen,) the voltage magnitude that they hold.
+    """
+
+    index: Ints
+    name: tuple[str, ...]
+    bus: Ints
+    vm_pu: Floats
+
+    def __post_init__(self) -> None:
+        freeze(self)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @classmethod
+    def none(cls) -> Generators:
+        """Of a network where only external grids hold the voltage."""
+        return cls(np.empty(0, np.int64), (), np.empty(0, np.int64), np.empty(0))
+
+    @property
+    def element(self) -> tuple[str, ...]:
+        """What to call them in a message."""
+        return tuple(f"gen '{name}' (index {index})" for name, index in zip(self.name, self.index, strict=True))
+
+    def faults(self, where: str, problem: str, remedy: str) -> list[Fault]:
+        """One fault per generator, for those that cannot deal with them."""
+        return [Fault(f"{where}: {element}", problem, remedy) for element in self.element]
+
+
+@dataclass(frozen=True, slots=True)
+class VoltageDependence:
+    """How the power at each bus depends on its voltage v in pu, as ZIP loads have it.
+
+    With the injection P at 1 pu, a bus feeds in P (1 - i - z + i v + z v^2), and Q likewise, so that the power
+    factor of the part of constant current does not depend on the voltage. Buses that switches join have the same
+    shares.
+
+    Attributes:
+        const_z_p: (n_bus,) share of constant impedance of the active power, 0 to 1.
+        const_i_p: (n_bus,) share of constant current of the active power.
+        const_z_q: (n_bus,) share of constant impedance of the reactive power.
+        const_i_q: (n_bus,) share of constant current of the reactive power.
+        element: what to call the loads that it comes from, in a message.
+    """
+
+    const_z_p: Floats
+    const_i_p: Floats
+    const_z_q: Floats
+    const_i_q: Floats
+    element: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        freeze(self)
+
+    def factors(self, vm_pu: Floats) -> tuple[Floats, Floats]:
+        """Power at a voltage over power at 1 pu, active and reactive, of the shape of `vm_pu`, (..., n_bus)."""
+        p = 1.0 + self.const_i_p * (vm_pu - 1.0) + self.const_z_p * (vm_pu**2 - 1.0)
+        q = 1.0 + self.const_i_q * (vm_pu - 1.0) + self.const_z_q * (vm_pu**2 - 1.0)
+        return p, q
+
+    def faults(self, where: str, problem: str, remedy: str) -> list[Fault]:
+        """One fault per load, for those that cannot deal with them."""
+        return [Fault(f"{where}: {element}", problem, remedy) for element in self.element]
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """A network that an engine can solve.
 
@@ -123,6 +198,8 @@ class Network:
         slack_bus: (n_ext_grid,) positions of the buses with an external grid.
         admittances: the electrical model.
         pandapower_json: the network as pandapower writes it, loads and generators included.
+        generators: what holds the voltage besides the external grids.
+        voltage_dependence: where power depends on the voltage; None where all of it is constant.
     """
 
     name: str
@@ -132,6 +209,8 @@ class Network:
     slack_bus: Ints
     admittances: Admittances
     pandapower_json: str = field(repr=False)
+    generators: Generators = field(default_factory=Generators.none)
+    voltage_dependence: VoltageDependence | None = None
 
     def __post_init__(self) -> None:
         freeze(self)
@@ -174,6 +253,13 @@ class Network:
             GridDataError: no transformer has this number.
         """
         return self._position(self.trafos.index, index, "trafo")
+
+    def injected(self, p_mw: Floats, q_mvar: Floats, vm_pu: Floats) -> tuple[Floats, Floats]:
+        """What injections at 1 pu feed in at these voltages, all (..., n_bus); 0 at a bus out of service."""
+        if self.voltage_dependence is None:
+            return p_mw, q_mvar
+        p, q = self.voltage_dependence.factors(np.where(self.admittances.bus_node >= 0, vm_pu, 1.0))
+        return p * p_mw, q * q_mvar
 
     def line_capacity_mva(self) -> Floats:
         """Apparent power of each line at its limit and rated voltage, (n_line,), MVA."""

@@ -8,12 +8,13 @@ import numpy as np
 
 from peerwatt.grid.admittance import Floats
 from peerwatt.grid.batch import GridStates
+from peerwatt.grid.columns import flag
 from peerwatt.grid.convert import quiet
 from peerwatt.grid.injection import NodeInjections
 from peerwatt.grid.netfile import parse_net
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import BranchState, GridState
-from peerwatt.grid.verify import prepare, set_injections
+from peerwatt.grid.verify import prepare, set_injections, solve_closely
 
 __all__ = ["PandapowerEngine", "read_results"]
 
@@ -42,7 +43,7 @@ class PandapowerEngine:
         with quiet():
             set_injections(net, p_mw, q_mvar, network.buses.index)
             try:
-                pandapower.runpp(net, trafo_model="pi", lightsim2grid=False)
+                solve_closely(net)
             except pandapower.LoadflowNotConverged as error:
                 return GridState.failed(network, p_mw, q_mvar, f"pandapower: {error}")
         return read_results(net, network, p_mw, q_mvar)
@@ -67,16 +68,22 @@ def read_results(net: Any, network: Network, p_mw: Floats, q_mvar: Floats) -> Gr
     bus = net.res_bus.loc[network.buses.index]
     line = _branch(net.res_line.loc[network.lines.index], "from", "to")
     trafo = _branch(net.res_trafo.loc[network.trafos.index], "hv", "lv")
+    vm_pu = bus.vm_pu.to_numpy(np.float64, copy=True)
     slack_p, slack_q = _slack(net)
+    if network.voltage_dependence is not None:  # what is at their own buses pandapower's grids supply as at 1 pu
+        at = np.isin(network.admittances.bus_node, network.admittances.slack_node)
+        actual_p, actual_q = network.injected(p_mw, q_mvar, vm_pu)
+        slack_p += float((p_mw - actual_p)[at].sum())
+        slack_q += float((q_mvar - actual_q)[at].sum())
     other = sum(float(_sum(net, table, "pl_mw")) for table in ("res_impedance", "res_switch"))
     losses = line.pl_mw.sum() + trafo.pl_mw.sum() + other + _sum(net, "res_shunt", "p_mw")
     return GridState(
         True,  # noqa: FBT003 - converged
         "",
-        bus.vm_pu.to_numpy(np.float64, copy=True),
+        vm_pu,
         bus.va_degree.to_numpy(np.float64, copy=True),
         p_mw,
-        q_mvar,
+        _with_generators(net, network, q_mvar),
         line,
         trafo,
         slack_p,
@@ -101,10 +108,22 @@ def _branch(result: Any, start: str, end: str) -> BranchState:
     )
 
 
+def _with_generators(net: Any, network: Network, q_mvar: Floats) -> Floats:
+    """Reactive injections with what the generators that hold a voltage add, (n_bus,)."""
+    generators = network.generators
+    if not len(generators):
+        return q_mvar
+    total = q_mvar.copy()
+    np.add.at(total, generators.bus, net.res_gen.q_mvar.loc[generators.index].to_numpy(np.float64))
+    total.setflags(write=False)
+    return total
+
+
 def _slack(net: Any) -> tuple[float, float]:
     """Power of external grids and of generators that act as one."""
+    gen = net.res_gen[flag(net.gen, "slack")]
     p, q = _sum(net, "res_ext_grid", "p_mw"), _sum(net, "res_ext_grid", "q_mvar")
-    return p + _sum(net, "res_gen", "p_mw"), q + _sum(net, "res_gen", "q_mvar")
+    return p + float(np.nansum(gen.p_mw)), q + float(np.nansum(gen.q_mvar))
 
 
 def _sum(net: Any, table: str, name: str) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 
 from peerwatt.errors import PowerFlowError
 from peerwatt.grid.admittance import Complexes, Floats, Ints
+from peerwatt.grid.columns import flag
 from peerwatt.grid.network import Network
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def to_pandapower(state: Solved, network: Network) -> pandapowerNet:
     """The network with `res_bus`, `res_line`, `res_trafo`, `res_ext_grid` and `res_sgen` of a state.
 
     Its loads, generators and storages are out of service, and one static generator per bus stands for their
-    net injection, so that `runpp(net, trafo_model="pi")` finds the same state again.
+    net injection, so that `runpp(net, trafo_model="pi")` finds the same state again. Generators that hold a
+    voltage stay, without power: theirs is part of the injection. Where the injection depends on the voltage it is
+    that of a load.
 
     Args:
         state: the state.
@@ -116,14 +119,18 @@ def to_pandapower(state: Solved, network: Network) -> pandapowerNet:
     drawn = _drawn(state, network, np.nan_to_num(voltage), start, end)
     taken = _share_of_sources(net, network, drawn)
     taken += _shunts(net, network, state.vm_pu)
+    p_mw, q_mvar = network.injected(state.p_mw, state.q_mvar, state.vm_pu)
     columns = {
         "vm_pu": state.vm_pu,
         "va_degree": state.va_degree,
-        "p_mw": taken.real - state.p_mw,  # pandapower counts consumption
-        "q_mvar": taken.imag - state.q_mvar,
+        "p_mw": taken.real - p_mw,  # pandapower counts consumption
+        "q_mvar": taken.imag - q_mvar,
     }
     net["res_bus"] = pd.DataFrame(columns, index=network.buses.index)
     net["res_sgen"] = net.sgen[["p_mw", "q_mvar"]].where(net.sgen.in_service, 0.0)
+    net["res_load"] = pd.DataFrame({"p_mw": 0.0, "q_mvar": 0.0}, index=net.load.index)
+    at = _rows(net, network, "load")[net.load.index.get_indexer(net["_dependent"])]
+    net.res_load.loc[net["_dependent"]] = -np.stack([p_mw[at], q_mvar[at]], axis=1)
     net["converged"] = True
     return net
 
@@ -189,7 +196,8 @@ def _drawn(state: Solved, network: Network, voltage: Complexes, start: Complexes
     np.add.at(balance, model.from_node, start)
     np.add.at(balance, model.to_node, end)
     live = model.bus_node >= 0
-    np.subtract.at(balance, model.bus_node[live], (state.p_mw + 1j * state.q_mvar)[live])
+    p_mw, q_mvar = network.injected(state.p_mw, state.q_mvar, state.vm_pu)
+    np.subtract.at(balance, model.bus_node[live], (p_mw + 1j * q_mvar)[live])
     drawn = balance[model.slack_node]
     drawn += (complex(state.slack_p_mw, state.slack_q_mvar) - drawn.sum()) / len(drawn)
     return drawn
@@ -205,6 +213,7 @@ def _share_of_sources(net: Any, network: Network, drawn: Complexes) -> Complexes
 
     model = network.admittances
     given = {table: net[table].in_service.to_numpy(dtype=bool) for table in ("ext_grid", "gen")}
+    given["gen"] = given["gen"] & flag(net.gen, "slack")  # others have their power in the injections
     taken = np.zeros(network.n_bus, dtype=np.complex128)
     rows = {table: _rows(net, network, table) for table in given}
     node = {table: np.where(given[table], model.bus_node[rows[table]], -1) for table in given}

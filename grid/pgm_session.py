@@ -33,7 +33,7 @@ _CURRENT_ITERATIONS = 50
 
 
 class Session(Protocol):
-    """Solves for `p_w` and `q_var` and leaves the answer in `vm_pu` and `va_rad`, all (n_node,)."""
+    """Solves for `p_w` and `q_var`, (n_sym_gen,), and leaves the answer in `vm_pu` and `va_rad`, (n_node,)."""
 
     p_w: Floats
     q_var: Floats
@@ -53,7 +53,7 @@ def open_session(input_data: dict[ComponentType, Any], n_node: int) -> Session:
     """Choose the faster session that the installed power-grid-model supports.
 
     Args:
-        input_data: the model, with one `sym_gen` per node.
+        input_data: the model; the `sym_gen` are what is updated.
         n_node: number of nodes.
     """
     if version("power-grid-model").startswith(_TESTED):
@@ -65,12 +65,13 @@ class PlainSession:
     """A session over the public functions.
 
     Args:
-        input_data: the model, with one `sym_gen` per node.
+        input_data: the model; the `sym_gen` are what is updated.
         n_node: number of nodes.
     """
 
     def __init__(self, input_data: dict[ComponentType, Any], n_node: int) -> None:
-        self.p_w, self.q_var = np.zeros(n_node), np.zeros(n_node)
+        n_gen = len(input_data[ComponentType.sym_gen])
+        self.p_w, self.q_var = np.zeros(n_gen), np.zeros(n_gen)
         self.vm_pu, self.va_rad = np.empty(n_node), np.empty(n_node)
         self._update = {ComponentType.sym_gen: {"p_specified": self.p_w, "q_specified": self.q_var}}
         self._output: Any = {ComponentType.node: ["u_pu", "u_angle"]}
@@ -95,7 +96,7 @@ class FastSession:
     """A session that describes its buffers to the C++ core once.
 
     Args:
-        input_data: the model, with one `sym_gen` per node.
+        input_data: the model; the `sym_gen` are what is updated.
         n_node: number of nodes.
     """
 
@@ -105,7 +106,8 @@ class FastSession:
         from power_grid_model._core.error_handling import find_error
         from power_grid_model._core.power_grid_core import ConstDatasetPtr, get_power_grid_core
 
-        self.p_w, self.q_var = np.zeros(n_node), np.zeros(n_node)
+        n_gen = len(input_data[ComponentType.sym_gen])
+        self.p_w, self.q_var = np.zeros(n_gen), np.zeros(n_gen)
         self.vm_pu, self.va_rad = np.empty(n_node), np.empty(n_node)
         self._model = PowerGridModel(input_data=input_data)
         self._update = prepare_update_view(
@@ -154,7 +156,7 @@ class BatchSession:
     verdict counts.
 
     Args:
-        input_data: the model, with one `sym_gen` per node.
+        input_data: the model; the `sym_gen` are what is updated.
         threads: -1 none besides the caller's, 0 as many as the machine has, or how many.
     """
 
@@ -166,8 +168,8 @@ class BatchSession:
         """Solve.
 
         Args:
-            p_w: (m, n_node) active power into the nodes, contiguous.
-            q_var: (m, n_node) reactive power.
+            p_w: (m, n_sym_gen) active power into the nodes, contiguous.
+            q_var: (m, n_sym_gen) reactive power.
 
         Returns:
             Voltage magnitudes in pu and angles in radian, (m, n_node), nan where there is no solution; and why

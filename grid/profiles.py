@@ -34,7 +34,7 @@ __all__ = ["read_profiles"]
 _DAY_S = 86_400
 _SHOWN = 10  # faults of one kind and column that are spelled out
 _TOO_MUCH = 20.0  # times the rating of the grid's supply: then the unit of the values is wrong
-_SIGN = {"load": -1.0, "sgen": 1.0}
+_SIGN = {"load": -1.0, "sgen": 1.0, "gen": 1.0}
 _QUANTITIES = ("p_mw", "q_mvar")
 
 
@@ -182,7 +182,10 @@ def _targets(table: _Source, units: Units, faults: list[Fault]) -> dict[str, tup
         kind, _, rest = name.partition(".")
         element, _, quantity = rest.rpartition(".")
         if kind not in known or quantity not in _QUANTITIES or not element:
-            faults.append(Fault(where, "name not understood", "write <load or sgen>.<name or index>.<p_mw or q_mvar>"))
+            remedy = "write <load, sgen or gen>.<name or index>.<p_mw or q_mvar>"
+            faults.append(Fault(where, "name not understood", remedy))
+        elif kind == "gen" and quantity == "q_mvar":
+            faults.append(Fault(where, "the reactive power of a gen is what its voltage takes", "leave it out"))
         elif element not in known[kind]:
             faults.append(Fault(where, f"no {kind} in service '{element}'", _suggest(element, known[kind])))
         elif (known[kind][element], quantity) in targets.values():

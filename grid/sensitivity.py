@@ -12,8 +12,9 @@ and an output y(x) of gradient g,
 
     dy/d[P, Q] = g J^-1,   as (J^-T g)^T for few outputs (adjoint), as g (J^-1 e_k) for few buses (direct).
 
-The external grid takes up the difference, so its own buses have the sensitivity 0. Powers are positive when
-fed into the grid: the sale of a producer is dP > 0, the load of a consumer dP < 0.
+The external grid takes up the difference, so its own buses have the sensitivity 0. A generator that holds the
+voltage of a bus keeps it and its active power: reactive power fed in there only takes the place of its own. Powers
+are positive when fed into the grid: the sale of a producer is dP > 0, the load of a consumer dP < 0.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Sensitivities:
 
     Raises:
         PowerFlowError: the state has no solution.
-        GridDataError: a node has no way to an external grid.
+        GridDataError: a node has no way to an external grid, or a load depends on the voltage.
     """
 
     def __init__(self, network: Network, state: GridState) -> None:
@@ -147,7 +148,7 @@ class Sensitivities:
             p, q = found[:, : len(columns)], found[:, len(columns) :]
         shape = (gradient.shape[0], len(select_buses(self._network, at)))
         by_p, by_q = np.zeros(shape), np.zeros(shape)
-        by_p[:, live], by_q[:, live] = p, q
+        by_p[:, live], by_q[:, live] = p, np.where(np.isin(columns, self._jacobian.regulated), 0.0, q)
         return Sensitivity(by_p, by_q)
 
     def _gradient(self, branches: Ints, theta_i: Floats, theta_j: Floats, u_i: Floats, u_j: Floats) -> csc_array:

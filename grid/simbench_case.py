@@ -75,7 +75,7 @@ def _columns(net: Any, units: Units) -> list[tuple[str, str]]:
     """
     profile = {
         (table, int(index)): text
-        for table in ("load", "sgen")
+        for table in ("load", "sgen", "gen")
         for index, text in zip(net[table].index, texts(net[table], "profile"), strict=True)
     }
     found = []

@@ -17,7 +17,7 @@ from peerwatt.grid.network import Network
 if TYPE_CHECKING:
     from pandapower import pandapowerNet
 
-__all__ = ["BranchState", "GridState", "Violations"]
+__all__ = ["BranchState", "GridState", "Violations", "exceeded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +86,22 @@ class GridState:
     When `converged` is False every number but the injections is nan. A bus that is out of service has a
     voltage of nan.
 
+    The injections are those that were given, at 1 pu where they depend on the voltage, so that the power flow can be
+    repeated from them; `injected` is what they are at the voltage that they have. Where a generator holds the voltage
+    `q_mvar` has its reactive power as solved besides what was given.
+
     Attributes:
         converged: whether the power flow has a solution.
         reason: why it has none, in the engine's words; empty when converged.
         vm_pu: (n_bus,) voltage magnitude.
         va_degree: (n_bus,) voltage angle.
-        p_mw: (n_bus,) net injection that was given.
-        q_mvar: (n_bus,) net reactive injection that was given.
+        p_mw: (n_bus,) net injection that was given, at 1 pu.
+        q_mvar: (n_bus,) net reactive injection at 1 pu, with that of generators which hold a voltage.
         line: flows of the lines.
         trafo: flows of the transformers.
         slack_p_mw: power drawn from all external grids.
         slack_q_mvar: reactive power drawn from all external grids.
-        losses_mw: active losses of all branches and of bus shunts; sum of injections + slack = losses.
+        losses_mw: active losses of all branches and of bus shunts; sum of what is injected + slack = losses.
     """
 
     converged: bool
@@ -127,15 +131,13 @@ class GridState:
         numbers = (nan, nan, p_mw, q_mvar, line, trafo, np.nan, np.nan, np.nan)
         return cls(False, reason, *numbers)  # noqa: FBT003
 
+    def injected(self, network: Network) -> tuple[Floats, Floats]:
+        """Net injections at the voltages of this state, (n_bus,) MW and Mvar; see `VoltageDependence`."""
+        return network.injected(self.p_mw, self.q_mvar, self.vm_pu)
+
     def violations(self, network: Network) -> Violations:
         """Which limits of `network` this state exceeds; none when the power flow has no solution."""
-        buses = network.buses
-        return Violations(
-            line_mask=self.line.loading_percent > network.lines.max_loading_percent,
-            trafo_mask=self.trafo.loading_percent > network.trafos.max_loading_percent,
-            low_voltage=self.vm_pu < buses.min_vm_pu,
-            high_voltage=self.vm_pu > buses.max_vm_pu,
-        )
+        return Violations(*exceeded(network, self.line, self.trafo, self.vm_pu))
 
     def overflow_mw(self, network: Network) -> tuple[Floats, Floats]:
         """Flow above the limit of each branch.
@@ -183,6 +185,28 @@ class GridState:
         from peerwatt.grid.pandapower_result import to_pandapower
 
         return to_pandapower(self, network)
+
+
+def exceeded(
+    network: Network, line: BranchState, trafo: BranchState, vm_pu: Floats
+) -> tuple[Bools, Bools, Bools, Bools]:
+    """Where limits are exceeded, as `Violations` has it, of one state or of many rows; nowhere where values are nan.
+
+    Args:
+        network: whose limits.
+        line: flows of the lines, arrays of (..., n_line).
+        trafo: flows of the transformers, arrays of (..., n_trafo).
+        vm_pu: (..., n_bus) voltage magnitudes.
+
+    Returns:
+        (..., n_line), (..., n_trafo), and low and high voltage, (..., n_bus).
+    """
+    return (
+        line.loading_percent > network.lines.max_loading_percent,
+        trafo.loading_percent > network.trafos.max_loading_percent,
+        vm_pu < network.buses.min_vm_pu,
+        vm_pu > network.buses.max_vm_pu,
+    )
 
 
 def _overflow_mw(branch: BranchState, limit: Floats) -> Floats:

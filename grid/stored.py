@@ -10,7 +10,7 @@ import numpy as np
 
 from peerwatt.grid.admittance import Admittances
 from peerwatt.grid.cache import Part
-from peerwatt.grid.network import Buses, Lines, Network, Trafos
+from peerwatt.grid.network import Buses, Generators, Lines, Network, Trafos, VoltageDependence
 from peerwatt.grid.series import TimeSeries
 from peerwatt.grid.units import Units
 
@@ -21,8 +21,11 @@ _TYPES: dict[str, type[Any]] = {
     "lines": Lines,
     "trafos": Trafos,
     "admittances": Admittances,
+    "generators": Generators,
+    "voltage_dependence": VoltageDependence,
     "units": Units,
 }
+_MAY_BE_NONE = "voltage_dependence"
 
 
 def to_parts(name: str, network: Network, units: Units, series: TimeSeries) -> dict[str, Part]:
@@ -42,8 +45,11 @@ def to_parts(name: str, network: Network, units: Units, series: TimeSeries) -> d
         "lines": network.lines,
         "trafos": network.trafos,
         "admittances": network.admittances,
+        "generators": network.generators,
         "units": units,
     }
+    if network.voltage_dependence is not None:
+        values[_MAY_BE_NONE] = network.voltage_dependence
     parts: dict[str, Part] = {"slack_bus": network.slack_bus, "values": series.values}
     words: dict[str, Any] = {
         "name": name,
@@ -77,6 +83,8 @@ def from_parts(parts: dict[str, Part]) -> tuple[str, Network, Units, TimeSeries]
     words = json.loads(str(parts["words"]))
     whole: dict[str, Any] = {}
     for prefix, kind in _TYPES.items():
+        if prefix == _MAY_BE_NONE and f"{prefix}.element" not in words:
+            continue
         whole[prefix] = kind(
             **{
                 field.name: tuple(words[f"{prefix}.{field.name}"])

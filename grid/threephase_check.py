@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["check_three_phase", "windings"]
 
 _GROUPS = tuple(f"{hv}{lv}" for hv in ("D", "Y", "YN") for lv in ("d", "y", "yn"))
+_ZIP_COLUMNS = tuple(f"const_{kind}_{power}percent" for kind in "zi" for power in ("", "p_", "q_"))
 _PHASE_COLUMNS = tuple(f"{power}_{phase}_{unit}" for power, unit in (("p", "mw"), ("q", "mvar")) for phase in "abc")
 
 
@@ -81,8 +82,7 @@ def _trafos(net: Any) -> Iterator[Fault]:
     for index, text, pair in zip(trafo.index, texts(trafo, "vector_group"), found, strict=True):
         if pair is None and live[trafo.index.get_loc(index)]:
             problem = f"vector group '{text}' is not supported" if text else "vector_group is missing"
-            remedy = f"allowed: {', '.join(_GROUPS)}; the clock is shift_degree"
-            yield Fault(element(net, "trafo", index), problem, remedy)
+            yield Fault(element(net, "trafo", index), problem, _group_remedy(text))
     earthed = live & np.array([pair is not None and "yn" in pair for pair in found], dtype=np.bool_)
     tiny = float(np.finfo(np.float64).tiny)
     yield from _missing(net, "trafo", "vk0_percent", tiny, "give it; of a cable-fed Dyn about vk_percent", earthed)
@@ -93,6 +93,14 @@ def _trafos(net: Any) -> Iterator[Fault]:
     for index in trafo.index[earthed & flag(trafo, "tap_dependency_table")]:
         yield Fault(element(net, "trafo", index), "tap_dependency_table has no zero sequence", "set it to False")
     yield from _neutrals(net, found, earthed)
+
+
+def _group_remedy(vector_group: str) -> str:
+    """What to write instead; a zigzag winding that is earthed is, to its terminals, the yn of a Dyn without core."""
+    allowed = f"allowed: {', '.join(_GROUPS)}; the clock is shift_degree"
+    if vector_group.strip().lower() in ("yzn", "dzn"):
+        return f"equal is Dyn with the shift_degree and vk0_percent of the zigzag and mag0_percent 1e6; {allowed}"
+    return allowed
 
 
 def _neutrals(net: Any, found: list[tuple[str, str] | None], earthed: Any) -> Iterator[Fault]:
@@ -121,6 +129,8 @@ def _sources(net: Any) -> Iterator[Fault]:
         yield Fault(element(net, "ext_grid", index), "a second external grid", "three phases need exactly one")
     for index in net.gen.index[in_service(net.gen) & flag(net.gen, "slack")]:
         yield Fault(element(net, "gen", index), "a generator as slack has no zero sequence", "use an ext_grid")
+    for index in net.gen.index[in_service(net.gen) & ~flag(net.gen, "slack")]:
+        yield Fault(element(net, "gen", index), "a generator that holds a voltage has no phases", "use an sgen")
 
 
 def _loads(net: Any) -> Iterator[Fault]:
@@ -135,6 +145,9 @@ def _loads(net: Any) -> Iterator[Fault]:
         names = _PHASE_COLUMNS if table.startswith("asymmetric") else ("p_mw", "q_mvar")
         for name in names:
             yield from _missing(net, table, name, -np.inf, "give a number", live)
+        for name in _ZIP_COLUMNS:
+            for index in frame.index[live & (column(frame, name, 0.0) != 0.0)]:
+                yield Fault(element(net, table, index), f"{name} is not 0: power must be constant", f"set {name} to 0")
         for index in frame.index[live & ~frame.bus.isin(net.bus.index[in_service(net.bus)]).to_numpy()]:
             yield Fault(element(net, table, index), f"no bus {frame.bus[index]} is in service", "move it")
 

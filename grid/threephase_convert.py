@@ -24,6 +24,7 @@ from scipy.sparse.csgraph import connected_components
 
 from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Admittances, Complexes, Floats
+from peerwatt.grid.check import check_net
 from peerwatt.grid.columns import column, in_service, texts
 from peerwatt.grid.convert import convert_net, quiet
 from peerwatt.grid.threephase_check import check_three_phase, windings
@@ -49,8 +50,9 @@ def convert_three_phase(net: pandapowerNet, name: str) -> ThreePhaseNetwork:
     Raises:
         GridDataError: everything that is missing, contradictory or not supported, all at once.
     """
-    check_three_phase(net, name)
+    net = _ordered(net)
     bare = _without_asymmetric(net)
+    _check(bare, net, name)
     grid = convert_net(bare, name)
     model = _with_t_circuits(grid.admittances, net, grid.n_line)
     zero = _zero_sequence(grid.admittances, net, grid.n_line)
@@ -61,22 +63,46 @@ def convert_three_phase(net: pandapowerNet, name: str) -> ThreePhaseNetwork:
     )
 
 
+def _ordered(net: Any) -> Any:
+    """A copy with the elements in the order of their indices, which is that of `Network`; without profiles, results."""
+    import pandas as pd
+
+    parts = {key: value for key, value in net.items() if key != "profiles"}
+    copied = copy.deepcopy(type(net)(parts))
+    for key in [key for key, value in parts.items() if isinstance(value, pd.DataFrame)]:
+        if key.startswith("res_"):
+            copied[key] = copied[key].iloc[:0]
+        elif not key.startswith("_"):
+            copied[key] = copied[key].sort_index()
+    return copied
+
+
 def _without_asymmetric(net: Any) -> Any:
-    bare = copy.deepcopy(type(net)({key: value for key, value in net.items() if key != "profiles"}))
+    bare = type(net)(dict(net))
     for table in _ASYMMETRIC:
         if table in bare:
             bare[table] = bare[table].iloc[:0]
     return bare
 
 
+def _check(bare: Any, net: Any, name: str) -> None:
+    """Raise what is wrong with the network in one phase and in three."""
+    faults: list[Fault] = []
+    for check, given in ((check_net, bare), (check_three_phase, net)):
+        try:
+            check(given, name)
+        except GridDataError as error:
+            known = {fault.where for fault in faults}
+            faults += [fault for fault in error.faults if fault.where not in known]
+    if faults:
+        raise GridDataError(faults)
+
+
 def _to_json(net: Any) -> str:
     import pandapower
 
     with quiet():
-        copied = copy.deepcopy(type(net)({key: value for key, value in net.items() if key != "profiles"}))
-        for table in [key for key in copied if key.startswith("res_") and len(copied[key])]:
-            copied[table] = copied[table].iloc[:0]
-        return str(pandapower.to_json(copied, filename=None))
+        return str(pandapower.to_json(net, filename=None))
 
 
 def _injections(net: Any) -> tuple[Floats, Floats]:

@@ -144,7 +144,37 @@ class ThreePhaseNetwork:
         p, q = np.array(p_mw, dtype=np.float64), np.array(q_mvar, dtype=np.float64)
         shape = (self.n_bus, 3)
         if p.shape != shape or q.shape != shape:
-            raise GridDataError(Fault("injections", f"p_mw has shape {p.shape}, q_mvar {q.shape}", f"expected {shape}"))
+            raise _wrong_shape(p, q, str(shape))
+        self._check_values(p[None], q[None])
+        return p, q
+
+    def check_batch(self, p_mw: Floats, q_mvar: Floats) -> tuple[Floats, Floats]:
+        """Do what `check_injections` does for many rows.
+
+        Args:
+            p_mw: (k, n_bus, 3) net injection.
+            q_mvar: (k, n_bus, 3) net reactive injection.
+
+        Raises:
+            GridDataError: wrong shape, nan, infinite, or at a bus that is out of service.
+        """
+        p, q = np.array(p_mw, dtype=np.float64, order="C"), np.array(q_mvar, dtype=np.float64, order="C")
+        shape = (self.n_bus, 3)
+        if p.ndim != 3 or p.shape != q.shape or p.shape[1:] != shape:
+            raise _wrong_shape(p, q, f"(k, {self.n_bus}, 3) for both")
+        self._check_values(p, q)
+        return p, q
+
+    def to_nodes(self, power: Floats) -> Floats:
+        """Sum injections by node: (k, n_bus, 3) to (k, n_node, 3), contiguous."""
+        model = self.grid.admittances
+        live = np.flatnonzero(model.bus_node >= 0)
+        nodes = np.zeros((model.n_node, len(power), 3))
+        np.add.at(nodes, model.bus_node[live], power.transpose(1, 0, 2)[live])
+        return np.ascontiguousarray(nodes.transpose(1, 0, 2))
+
+    def _check_values(self, p: Floats, q: Floats) -> None:
+        """Refuse values that no grid can take, all (k, n_bus, 3), and make the rest read-only."""
         wrong = ~(np.isfinite(p) & np.isfinite(q))
         dead = (self.grid.admittances.bus_node < 0)[:, None] & ((p != 0.0) | (q != 0.0))
         faults = self._faults(wrong, "not a number", p, q)
@@ -153,14 +183,17 @@ class ThreePhaseNetwork:
             raise GridDataError(faults)
         p.setflags(write=False)
         q.setflags(write=False)
-        return p, q
 
     def _faults(self, mask: Bools, problem: str, p: Floats, q: Floats) -> list[Fault]:
-        buses = self.buses
-        return [
-            Fault(
-                f"bus '{buses.name[k]}' (index {buses.index[k]}), phase {PHASES[phase]}",
-                f"{problem}: {p[k, phase]} MW, {q[k, phase]} Mvar",
-            )
-            for k, phase in np.argwhere(mask)
-        ]
+        """One fault per bus and phase; of many rows the first in which it is wrong is shown."""
+        buses, faults = self.buses, []
+        for k, phase in np.argwhere(mask.any(axis=0)):
+            row = int(mask[:, k, phase].argmax())
+            where = f"bus '{buses.name[k]}' (index {buses.index[k]}), phase {PHASES[phase]}"
+            shown = f"{problem}: {p[row, k, phase]} MW, {q[row, k, phase]} Mvar"
+            faults.append(Fault(where + (f", row {row}" if len(mask) > 1 else ""), shown))
+        return faults
+
+
+def _wrong_shape(p: Floats, q: Floats, expected: str) -> GridDataError:
+    return GridDataError(Fault("injections", f"p_mw has shape {p.shape}, q_mvar {q.shape}", f"expected {expected}"))

@@ -12,14 +12,15 @@ from peerwatt.grid.check import element
 from peerwatt.grid.columns import column, in_service, texts
 from peerwatt.grid.convert import quiet
 from peerwatt.grid.netfile import parse_net
+from peerwatt.grid.threephase_batch import ThreePhaseStates
 from peerwatt.grid.threephase_network import PHASES, ThreePhaseNetwork, to_sequences
+from peerwatt.grid.threephase_result import replace_units
 from peerwatt.grid.threephase_state import PhaseBranchState, ThreePhaseState
 
 __all__ = ["PandapowerThreePhase"]
 
-_SOLVED_GROUPS = ("dyn", "ynyn")
+_SOLVED_GROUPS = ("dd", "dy", "dyn", "yd", "yy", "ynyn")
 _BASE_MVA = 0.01  # runpp_3ph stops at a mismatch of 3e-8 of this; at 100 MVA that is 3 VA at every bus
-_UNITS = ("load", "sgen", "storage", "asymmetric_load", "asymmetric_sgen")
 
 
 class PandapowerThreePhase:
@@ -38,7 +39,9 @@ class PandapowerThreePhase:
         self._network = network
         self._net = parse_net(network.grid.pandapower_json, network.name)
         _refuse(self._net, network.name)
-        _prepare(self._net)
+        replace_units(self._net, network)
+        self._net.sn_mva = _BASE_MVA
+        self._live = np.flatnonzero(network.grid.admittances.bus_node >= 0)
 
     def solve(self, p_mw: Floats, q_mvar: Floats) -> ThreePhaseState:
         """Solve the grid for net injections, see `ThreePhaseEngine.solve`."""
@@ -46,19 +49,25 @@ class PandapowerThreePhase:
 
         p_mw, q_mvar = self._network.check_injections(p_mw, q_mvar)
         net, network = self._net, self._network
-        live = net.asymmetric_sgen.bus.to_numpy()
         for phase, letter in enumerate(PHASES):
-            net.asymmetric_sgen[f"p_{letter}_mw"] = p_mw[live, phase]
-            net.asymmetric_sgen[f"q_{letter}_mvar"] = q_mvar[live, phase]
-        net.asymmetric_sgen["bus"] = network.buses.index[live]
+            net.asymmetric_sgen[f"p_{letter}_mw"] = p_mw[self._live, phase]
+            net.asymmetric_sgen[f"q_{letter}_mvar"] = q_mvar[self._live, phase]
         try:
             with quiet():
                 pandapower.runpp_3ph(net)
         except pandapower.LoadflowNotConverged as error:
             return ThreePhaseState.failed(network, p_mw, q_mvar, f"pandapower: {error}")
-        finally:
-            net.asymmetric_sgen["bus"] = live
         return _state(net, network, p_mw, q_mvar)
+
+    def solve_batch(self, p_mw: Floats, q_mvar: Floats) -> ThreePhaseStates:
+        """Solve many rows of net injections one by one, see `ThreePhaseEngine.solve_batch`."""
+        p_mw, q_mvar = self._network.check_batch(p_mw, q_mvar)
+        states, reasons = ThreePhaseStates.empty(self._network, p_mw, q_mvar), []
+        for row, (p, q) in enumerate(zip(p_mw, q_mvar, strict=True)):
+            state = self.solve(p, q)
+            states.put(row, state)
+            reasons.append(state.reason)
+        return states.with_reasons(reasons)
 
 
 def _refuse(net: Any, name: str) -> None:
@@ -75,20 +84,6 @@ def _refuse(net: Any, name: str) -> None:
             faults.append(Fault(where, "runpp_3ph takes a third of rn_ohm and xn_ohm", "use power-grid-model"))
     if faults:
         raise GridDataError(faults)
-
-
-def _prepare(net: Any) -> None:
-    """Replace all units by one asymmetric_sgen at every bus; its `bus` holds positions between solves."""
-    import pandapower
-
-    with quiet():
-        for table in _UNITS:
-            if table in net:
-                net[table] = net[table].iloc[:0]
-        for position in np.flatnonzero(in_service(net.bus)):
-            pandapower.create_asymmetric_sgen(net, net.bus.index[position], type="wye")
-        net.asymmetric_sgen["bus"] = np.flatnonzero(in_service(net.bus))
-        net.sn_mva = _BASE_MVA
 
 
 def _state(net: Any, network: ThreePhaseNetwork, p_mw: Floats, q_mvar: Floats) -> ThreePhaseState:

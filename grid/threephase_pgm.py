@@ -3,13 +3,7 @@
 Lines become a `line` of series impedances, transformers a `transformer` without magnetising current whose
 star points are earthed only where zero sequence current passes. Everything else of both sequences, charging,
 magnetising and the zero sequence of a Dyn, is one `shunt` per node, which is exact. Injections are one
-constant-power `asym_gen` per node.
-
-pandapower's external grid holds the positive sequence voltage at its bus, and is an impedance to earth in
-the other two. A `source` has the same impedance in positive and negative sequence. So its voltage is set to
-v_set + z_2 i_1, with i_1 estimated and then taken from the solution, until the bus has v_set within 1e-7 pu. The
-rest is scaled away: all voltages by 1 + e changes powers by 2 e and voltage drops by e, so 1e-8 pu at most at 10
-percent of drop. One or two solutions suffice.
+constant-power `asym_gen` per node. How the external grid is represented is told in `threephase_session`.
 """
 
 from __future__ import annotations
@@ -17,30 +11,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from power_grid_model import (
-    CalculationMethod,
-    ComponentType,
-    DatasetType,
-    LoadGenType,
-    PowerGridModel,
-    WindingType,
-    initialize_array,
-)
-from power_grid_model.errors import PowerGridError  # type: ignore[attr-defined]
+from power_grid_model import ComponentType, DatasetType, LoadGenType, WindingType, initialize_array
 
 from peerwatt.errors import Fault, GridDataError
-from peerwatt.grid.admittance import Complexes, Floats
+from peerwatt.grid.admittance import Floats
+from peerwatt.grid.batch import rows_per_chunk
+from peerwatt.grid.threephase_batch import ThreePhaseStates
 from peerwatt.grid.threephase_flows import PhaseFlows
-from peerwatt.grid.threephase_network import ThreePhaseNetwork, to_sequences
+from peerwatt.grid.threephase_network import ThreePhaseNetwork
+from peerwatt.grid.threephase_session import PhaseSession
 from peerwatt.grid.threephase_state import ThreePhaseState
 
 __all__ = ["PgmThreePhase"]
 
 _MEGA = 1e6
-_TOLERANCE_PU = 1e-8
-_MAX_ITERATIONS = 20
-_SLACK_TOLERANCE_PU = 1e-7
-_MAX_CORRECTIONS = 20
 
 
 class PgmThreePhase:
@@ -48,6 +32,7 @@ class PgmThreePhase:
 
     Args:
         network: the network.
+        threads: of a batch: -1 none besides the caller's; 0 as many as the machine has; or how many.
 
     Raises:
         GridDataError: a transformer's phase shift is no multiple of 30 degree.
@@ -55,76 +40,36 @@ class PgmThreePhase:
 
     name = "power-grid-model"
 
-    def __init__(self, network: ThreePhaseNetwork) -> None:
-        model = network.grid.admittances
+    def __init__(self, network: ThreePhaseNetwork, threads: int = -1) -> None:
         _refuse(network)
         self._network = network
         self._flows = PhaseFlows(network)
-        self._live = np.flatnonzero(model.bus_node >= 0)
-        self._node = model.bus_node[self._live]
-        self._slack = int(model.slack_node[0])
-        self._target = complex(model.slack_vm_pu[0] * np.exp(1j * np.radians(model.slack_va_degree[0])))
-        self._z = complex(1.0 / network.zero.slack_y2[0])
-        self._reference = self._target
-        self._losses, self._last_power = 0j, 0.0
-        data = _input_data(network)
-        self._source = initialize_array(DatasetType.update, ComponentType.source, 1)
-        self._source["id"] = data[ComponentType.source]["id"]
-        self._p_w, self._q_var = np.zeros((model.n_node, 3)), np.zeros((model.n_node, 3))
-        self._model = PowerGridModel(input_data=data)
+        self._session = PhaseSession(network, _input_data(network), threads)
 
     def solve(self, p_mw: Floats, q_mvar: Floats) -> ThreePhaseState:
         """Solve the grid for net injections, see `ThreePhaseEngine.solve`."""
         p_mw, q_mvar = self._network.check_injections(p_mw, q_mvar)
-        nodes = np.zeros(self._p_w.shape, dtype=np.complex128)
-        np.add.at(nodes, self._node, (p_mw + 1j * q_mvar)[self._live])
-        self._p_w[:], self._q_var[:] = _MEGA * nodes.real, _MEGA * nodes.imag
-        self._reference = self._target - self._z * np.conj((nodes.sum() - self._guess(nodes)) / self._target)
-        try:
-            vm_pu, va_rad = self._settle(nodes)
-        except PowerGridError as error:
-            return ThreePhaseState.failed(self._network, p_mw, q_mvar, _reason(str(error)))
-        if not np.isfinite(vm_pu.sum()):
-            return ThreePhaseState.failed(self._network, p_mw, q_mvar, _reason("voltages are not finite"))
-        return self._flows.state(vm_pu, va_rad, nodes, p_mw, q_mvar)
+        return self._solved(p_mw[None], q_mvar[None])[0]
 
-    def _guess(self, nodes: Complexes) -> complex:
-        """Losses by those of the solution before, which grow with the square of the power."""
-        power = float(np.abs(nodes).sum())
-        share = min(power / self._last_power, 2.0) if self._last_power > 0.0 else 1.0
-        self._last_power = power
-        return self._losses * share**2
+    def solve_batch(self, p_mw: Floats, q_mvar: Floats) -> ThreePhaseStates:
+        """Solve many rows of net injections, see `ThreePhaseEngine.solve_batch`."""
+        return self._solved(*self._network.check_batch(p_mw, q_mvar))
 
-    def _settle(self, nodes: Complexes) -> tuple[Floats, Floats]:
-        """Voltages at which the slack has its positive sequence voltage, both (n_node, 3)."""
-        for _ in range(_MAX_CORRECTIONS):
-            vm_pu, va_rad = self._solve_once()
-            voltage = vm_pu * np.exp(1j * va_rad)
-            v_1 = complex(to_sequences(voltage[self._slack])[1])
-            i_1 = (self._reference - v_1) / self._z
-            self._losses = complex(nodes.sum()) + self._target * np.conj(i_1)
-            error = v_1 - self._target
-            if not abs(error) > _SLACK_TOLERANCE_PU:  # also where it is nan
-                return vm_pu * abs(self._target / v_1), va_rad + np.angle(self._target / v_1)
-            self._reference -= error
-        raise PowerGridError("the voltage of the external grid does not settle: its s_sc_max_mva is too low")
-
-    def _solve_once(self) -> tuple[Floats, Floats]:
-        self._source["u_ref"], self._source["u_ref_angle"] = abs(self._reference), np.angle(self._reference)
-        self._model.update(
-            update_data={
-                ComponentType.asym_gen: {"p_specified": self._p_w, "q_specified": self._q_var},
-                ComponentType.source: self._source,
-            }
-        )
-        node = self._model.calculate_power_flow(
-            symmetric=False,
-            error_tolerance=_TOLERANCE_PU,
-            max_iterations=_MAX_ITERATIONS,
-            calculation_method=CalculationMethod.newton_raphson,
-            output_component_types={ComponentType.node: ["u_pu", "u_angle"]},
-        )[ComponentType.node]
-        return node["u_pu"], node["u_angle"]
+    def _solved(self, p_mw: Floats, q_mvar: Floats) -> ThreePhaseStates:
+        """States of checked injections, (k, n_bus, 3), chunk by chunk."""
+        network, reasons = self._network, [""] * len(p_mw)
+        slack = network.grid.admittances.slack_node
+        states = ThreePhaseStates.empty(network, p_mw, q_mvar)
+        step = rows_per_chunk(8 * 3 * 12 * network.grid.admittances.n_node)
+        for first in range(0, len(p_mw), step):
+            p_node = network.to_nodes(p_mw[first : first + step])
+            q_node = network.to_nodes(q_mvar[first : first + step])
+            slack_mva = p_node[:, slack] + 1j * q_node[:, slack]
+            vm_pu, va_rad, failed = self._session.solve(p_node, q_node)
+            for row, message in failed.items():
+                reasons[first + row] = _reason(message)
+            self._flows.fill(states, first, vm_pu, va_rad, slack_mva)
+        return states.with_reasons(reasons)
 
 
 def _reason(message: str) -> str:

@@ -6,13 +6,17 @@ Signs are those of `GridState`. Columns of arrays of shape (n, 3) are the phases
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peerwatt.grid.admittance import Floats
+from peerwatt.grid.admittance import Bools, Floats
 from peerwatt.grid.threephase_network import ThreePhaseNetwork, to_sequences
 
-__all__ = ["PhaseBranchState", "ThreePhaseState", "pvur_percent", "vuf_percent"]
+if TYPE_CHECKING:
+    from pandapower import pandapowerNet
+
+__all__ = ["PhaseBranchState", "PhaseViolations", "ThreePhaseState", "pvur_percent", "vuf_percent"]
 
 
 def vuf_percent(vm_pu: Floats, va_degree: Floats) -> Floats:
@@ -47,7 +51,7 @@ def pvur_percent(vm_pu: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class PhaseBranchState:
-    """Flows of the lines, or of the transformers.
+    """Flows of the lines, or of the transformers; those of a batch have its rows as the first axis.
 
     Attributes:
         p_from_mw: (n, 3) active power that enters at the from (high-voltage) end.
@@ -69,6 +73,39 @@ class PhaseBranchState:
         """Flows of `n` branches when the power flow has no solution: all nan."""
         nan = np.full((n, 3), np.nan)
         return cls(nan, nan, nan, nan, nan[:, 0])
+
+    @property
+    def worst_loading_percent(self) -> Floats:
+        """Loading of the phase that has the largest, (n,)."""
+        worst: Floats = self.loading_percent.max(axis=-1)
+        return worst
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseViolations:
+    """Which limits are exceeded.
+
+    Attributes:
+        line_mask: (n_line,) loading of the worst phase above the line's limit.
+        trafo_mask: (n_trafo,) loading of the worst phase above the transformer's limit.
+        low_voltage: (n_bus, 3) phase-to-neutral voltage below the bus's band.
+        high_voltage: (n_bus, 3) phase-to-neutral voltage above the bus's band.
+    """
+
+    line_mask: Bools
+    trafo_mask: Bools
+    low_voltage: Bools
+    high_voltage: Bools
+
+    @property
+    def n_congested(self) -> int:
+        """Number of lines and transformers above their limit."""
+        return int(np.count_nonzero(self.line_mask)) + int(np.count_nonzero(self.trafo_mask))
+
+    @property
+    def n_voltage(self) -> int:
+        """Number of buses with a phase outside their voltage band."""
+        return int(np.count_nonzero((self.low_voltage | self.high_voltage).any(axis=1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +166,23 @@ class ThreePhaseState:
     def pvur_percent(self) -> Floats:
         """Phase voltage unbalance rate of every bus, (n_bus,)."""
         return pvur_percent(self.vm_pu)
+
+    def violations(self, network: ThreePhaseNetwork) -> PhaseViolations:
+        """Which limits of `network` this state exceeds; none when the power flow has no solution."""
+        buses = network.buses
+        return PhaseViolations(
+            line_mask=self.line.worst_loading_percent > network.lines.max_loading_percent,
+            trafo_mask=self.trafo.worst_loading_percent > network.trafos.max_loading_percent,
+            low_voltage=self.vm_pu < buses.min_vm_pu[:, None],
+            high_voltage=self.vm_pu > buses.max_vm_pu[:, None],
+        )
+
+    def to_pandapower(self, network: ThreePhaseNetwork) -> pandapowerNet:
+        """The network that this state is of, with pandapower's `res_*_3ph` tables filled from it.
+
+        Raises:
+            PowerFlowError: the power flow has no solution.
+        """
+        from peerwatt.grid.threephase_result import to_pandapower
+
+        return to_pandapower(self, network)

@@ -1,4 +1,4 @@
-"""Reads the units of a pandapower network: loads, static generators, storages.
+"""Reads the units of a pandapower network: loads, static generators, storages, generators that hold a voltage.
 
 SimBench's peculiarities are met here: the efficiency that is called a percentage and is a share, the power
 limits of storages that are not filled in, the kind of a unit that only its profile's name tells.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from peerwatt.errors import Fault, GridDataError
-from peerwatt.grid.columns import column, in_service, names, texts
+from peerwatt.grid.columns import column, flag, in_service, names, texts
 from peerwatt.grid.units import CONSTANT, Units
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "read_units"]
 
-TABLES = ("load", "sgen", "storage")
+TABLES = ("load", "sgen", "storage", "gen")
 """Tables whose elements are units, in their order."""
 
-_SIGN = {"load": -1.0, "sgen": 1.0, "storage": -1.0}
+_SIGN = {"load": -1.0, "sgen": 1.0, "storage": -1.0, "gen": 1.0}
 
 _KIND_OF_PROFILE = {
     "load": (
@@ -38,7 +38,7 @@ _KIND_OF_PROFILE = {
     "sgen": ((("PV", "pv"), "pv"), (("WP", "wp", "wind", "Wind", "WKA"), "wind")),
 }
 
-_KIND_OTHERWISE = {"load": "household", "sgen": "generator", "storage": "battery"}
+_KIND_OTHERWISE = {"load": "household", "sgen": "generator", "storage": "battery", "gen": "generator"}
 
 _DEFAULT_EFFICIENCY = 0.95  # round trip, of storages whose network gives none
 
@@ -59,7 +59,8 @@ def read_units(net: pandapowerNet, where: str) -> Units:
         frame = net.get(table)
         if frame is None or not len(frame):
             continue
-        frame = frame[in_service(frame)]
+        slack = flag(frame, "slack") if table == "gen" else False  # that is an external grid
+        frame = frame[in_service(frame) & ~np.asarray(slack)]
         for field, values in _read_table(net, frame, table, faults).items():
             parts[field].append(values)
     if faults:
@@ -82,6 +83,8 @@ def _joined(parts: list[Any], field: str) -> Any:
 def _read_table(net: pandapowerNet, frame: Any, table: str, faults: list[Fault]) -> dict[str, Any]:
     n, scaling = len(frame), column(frame, "scaling", 1.0)
     p_mw, q_mvar = column(frame, "p_mw", 0.0) * scaling, column(frame, "q_mvar", 0.0) * scaling
+    if table == "gen":
+        q_mvar = np.zeros(n)
     sn_mva = column(frame, "sn_mva", np.nan) * scaling
     storage = table == "storage"
     battery = _batteries(frame, scaling, faults) if storage else _no_batteries(n)

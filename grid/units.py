@@ -25,7 +25,7 @@ class Units:
 
     Attributes:
         name: unique names.
-        table: pandapower's table: `load`, `sgen` or `storage`.
+        table: pandapower's table: `load`, `sgen`, `storage` or `gen`.
         index: (n_unit,) pandapower index within the table.
         kind: `household`, `commercial`, `agriculture`, `industry`, `aggregate`, `heat_pump`, `ev`, `pv`,
             `wind`, `generator` or `battery`.
@@ -33,7 +33,8 @@ class Units:
         p_column: (n_unit,) column of the time series that scales the active power, or `CONSTANT`.
         q_column: (n_unit,) column that scales the reactive power, or `CONSTANT`.
         p_scale_mw: (n_unit,) active power where the series is 1, positive into the grid.
-        q_scale_mvar: (n_unit,) reactive power where the series is 1, positive into the grid.
+        q_scale_mvar: (n_unit,) reactive power where the series is 1, positive into the grid; 0 of a `gen`, whose
+            reactive power is what its voltage takes.
         p_mw: (n_unit,) rated active power, never negative.
         sn_mva: (n_unit,) rated apparent power; the rated active power where the network gives none.
         e_mwh: (n_unit,) usable energy of a battery, 0 for others.

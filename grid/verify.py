@@ -5,6 +5,9 @@
     net.res_line.loading_percent
 
 Nothing here uses peerwatt's own model of the network, so that the two can be compared.
+
+Generators that hold a voltage stay, without active power; where a load depends on the voltage, a load with the same
+shares stands for the injection, so that this is the power at 1 pu.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ from peerwatt.errors import Fault, GridDataError, PowerFlowError
 if TYPE_CHECKING:
     from pandapower import pandapowerNet
 
-__all__ = ["prepare", "recompute", "set_injections"]
+__all__ = ["prepare", "recompute", "set_injections", "solve_closely"]
+
+_TOLERANCE_MVA = 1e-10
+_ZIP_ITERATIONS = 100  # pandapower's Jacobian leaves the dependence out, so that Newton-Raphson converges linearly
 
 
 def recompute(
@@ -33,8 +39,8 @@ def recompute(
 
     Args:
         network_json: `network.json` of a results directory, or its text.
-        p_mw: (n,) net injection, positive into the grid.
-        q_mvar: (n,) net reactive injection.
+        p_mw: (n,) net injection, positive into the grid; at 1 pu where it depends on the voltage.
+        q_mvar: (n,) net reactive injection; where a generator holds the voltage any value gives the same grid.
         bus: (n,) pandapower index of their buses; by default all buses in the order of the network.
 
     Returns:
@@ -54,20 +60,36 @@ def recompute(
         prepare(net)
         set_injections(net, p_mw, q_mvar, bus)
         try:
-            pandapower.runpp(net, trafo_model="pi", lightsim2grid=False)
+            solve_closely(net)
         except pandapower.LoadflowNotConverged as error:
             raise PowerFlowError(f"pandapower: {error}") from error
     return net
 
 
 def prepare(net: pandapowerNet) -> None:
-    """Replace all units of a network, in place, by one static generator per bus, at 0."""
+    """Replace all units of a network, in place, by one static generator per bus, at 0.
+
+    A bus with a load that depends on the voltage gets a load of its kind besides, which has the injection then.
+    """
     import pandapower
 
+    from peerwatt.grid.columns import flag
+    from peerwatt.grid.voltage_control import ZIP_COLUMNS, voltage_shares
+
+    shares = voltage_shares(net)
+    dependent = np.flatnonzero(shares.any(axis=1))
+    buses, first = np.unique(net.load.bus.to_numpy()[dependent], return_index=True)
+    percent = 100.0 * shares[dependent[first]]
     for table in ("load", "sgen", "storage"):
         net[table]["in_service"] = False
         net[table][["p_mw", "q_mvar"]] = 0.0  # pandapower trips over nan even out of service
+    net.load[list(ZIP_COLUMNS)] = 0.0
+    net.gen.loc[~flag(net.gen, "slack"), "p_mw"] = 0.0
     net["_injection"] = np.asarray(pandapower.create_sgens(net, net.bus.index, p_mw=0.0, q_mvar=0.0))
+    net["_dependent"] = np.empty(0, dtype=np.int64)
+    if len(buses):
+        columns = dict(zip(ZIP_COLUMNS, percent.T, strict=True))
+        net["_dependent"] = np.asarray(pandapower.create_loads(net, buses, p_mw=0.0, q_mvar=0.0, **columns))
 
 
 def set_injections(
@@ -77,7 +99,7 @@ def set_injections(
 
     Args:
         net: network that `prepare` has changed.
-        p_mw: (n,) net injection, positive into the grid.
+        p_mw: (n,) net injection, positive into the grid; at 1 pu where it depends on the voltage.
         q_mvar: (n,) net reactive injection.
         bus: (n,) pandapower index of their buses; by default all buses in the order of the network.
 
@@ -96,7 +118,33 @@ def set_injections(
                 f"give one of each for each of the network's {len(net.bus)} buses, at most once",
             )
         )
+    load = net["_dependent"]
+    at_load = net.bus.index.get_indexer(net.load.bus[load])
     for name, value in (("p_mw", p), ("q_mvar", q)):
         column = np.zeros(len(sgen))
         column[position] = value
+        if len(load):
+            net.load.loc[load, name] = -column[at_load]
+            column[at_load] = 0.0
         net.sgen.loc[sgen, name] = column
+
+
+def solve_closely(net: pandapowerNet) -> None:
+    """Solve a network in place with `pandapower.runpp(trafo_model="pi")`, to a mismatch of 1e-10 MVA at a bus.
+
+    pandapower's own 1e-8 MVA is worth 1e-7 pu at the end of a long feeder. Where branches of very low impedance
+    leave rounding errors above 1e-10 MVA, it is taken all the same.
+
+    Args:
+        net: network.
+
+    Raises:
+        LoadflowNotConverged: pandapower's; there is no solution to either.
+    """
+    import pandapower
+
+    more = {"max_iteration": _ZIP_ITERATIONS} if len(net.get("_dependent", ())) else {}
+    try:
+        pandapower.runpp(net, trafo_model="pi", lightsim2grid=False, tolerance_mva=_TOLERANCE_MVA, **more)
+    except pandapower.LoadflowNotConverged:
+        pandapower.runpp(net, trafo_model="pi", lightsim2grid=False, **more)

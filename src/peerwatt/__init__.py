@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from peerwatt.agents.strategies import strategy
+    from peerwatt.grid.cases import case
     from peerwatt.grid.engine import engine
     from peerwatt.market.mechanism import mechanism
     from peerwatt.sim.model import Simulation
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     from peerwatt.sim.running import run
     from peerwatt.sim.scenario import Scenario
 
-__all__ = ["Results", "Scenario", "Simulation", "engine", "mechanism", "run", "strategy"]
+__all__ = ["Results", "Scenario", "Simulation", "case", "engine", "mechanism", "run", "strategy"]
 __version__ = "0.1.0"
 
 _HOME = {
     "Results": "peerwatt.sim.results",
     "Scenario": "peerwatt.sim.scenario",
     "Simulation": "peerwatt.sim.model",
+    "case": "peerwatt.grid.cases",
     "engine": "peerwatt.grid.engine",
     "mechanism": "peerwatt.market.mechanism",
     "run": "peerwatt.sim.running",

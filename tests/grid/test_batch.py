@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from peerwatt.errors import GridDataError, PowerFlowError
-from peerwatt.grid import make_engine
+from peerwatt.grid import CASES, make_engine
 from peerwatt.grid.batch import GridStates, difference
 from peerwatt.grid.convert import convert_net, quiet
 from peerwatt.grid.engine import Engine
@@ -302,7 +302,7 @@ _PEAK = """
 import resource
 import numpy as np
 import pandapower.networks as pn
-from peerwatt.grid import make_engine
+from peerwatt.grid import CASES, make_engine
 from peerwatt.grid.convert import convert_net, quiet
 
 with quiet():
@@ -320,20 +320,39 @@ def test_ten_thousand_solves_of_179_buses_take_less_than_2_gib():
     assert int(done.stdout) * 1024 < 2 * 2**30
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["case33bw", "case69", "cigre-mv-der"])
-def test_the_page_of_engines_compares_them_within_the_limits(name):
+@pytest.fixture(scope="module")
+def page():
+    """The script that writes the page of engines."""
     path = Path(__file__).parents[2] / "docs" / "generate_engines.py"
     spec = importlib.util.spec_from_file_location("generate_engines", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look it up
     try:
         spec.loader.exec_module(module)
-        rows = module.rows_of(name)  # raises when an exact engine is not
+        yield module
     finally:
         del sys.modules[spec.name]
-    assert rows[0].apart.n_rows == 20
-    assert f"| `{name}` |" in module.TARGET.read_text(encoding="utf-8")
+
+
+def assert_exact_and_on_the_page(row, page):
+    assert row.apart.n_rows == 20
+    assert row.apart.n_disagree == 0
+    assert row.apart.vm_pu < 1e-7
+    assert row.apart.va_degree < 1e-4
+    assert row.apart.loading_percent < 1e-4
+    assert row.apart.losses_mw < 1e-6
+    assert f"| `{row.case}` | {row.n_bus} | {row.engine} |" in page.TARGET.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*CASES.names(), "simbench:1-LV-semiurb4--2-sw"])
+def test_every_shipped_case_is_within_the_limits_at_20_random_points(page, name):
+    assert_exact_and_on_the_page(page.rows_of(name)[0], page)
+
+
+@pytest.mark.slow
+def test_the_three_phase_feeder_is_within_the_limits_at_20_random_points(page):
+    assert_exact_and_on_the_page(page.three_phase_row(page.THREE_PHASE), page)
 
 
 def test_states_can_be_stacked():

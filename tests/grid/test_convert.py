@@ -27,7 +27,7 @@ def test_all_faults_of_a_network_are_listed_at_once():
     net.trafo.loc[0, "sn_mva"] = -0.4
     net.sgen.loc[0, "bus"] = 99
     net.storage.loc[0, "max_e_mwh"] = -1.0
-    pp.create_gen(net, 3, p_mw=0.01, name="Diesel")
+    pp.create_gen(net, 3, p_mw=0.01, vm_pu=0.0, name="Diesel")
     pp.create_ward(net, 3, 0, 0, 0, 0, name="Ward")
     with pytest.raises(GridDataError) as caught:
         convert_net(net, "my net")
@@ -54,10 +54,12 @@ def test_a_network_without_external_grid_is_refused():
     assert "no external grid is in service" in refused(net)
 
 
-def test_loads_that_depend_on_the_voltage_are_refused():
+def test_loads_of_an_old_pandapower_that_depend_on_the_voltage_are_refused():
     net = street()
-    net.load.loc[1, "const_z_p_percent"] = 30.0
-    assert "'House 1' (index 1): const_z_p_percent is not 0" in refused(net)
+    net.load["const_z_percent"] = [0.0, 30.0, 0.0]
+    text = refused(net)
+    assert "'House 1' (index 1): const_z_percent is of an old pandapower" in text
+    assert "const_z_p_percent and const_z_q_percent" in text
 
 
 def test_three_winding_transformers_are_refused():
