@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from peerwatt.errors import BookError, Fault
+from peerwatt.market.product import Product
 
 __all__ = ["FloatArray", "IntArray", "QuadraticBook", "StepBook", "all_pairs", "sum_by_agent", "validate"]
 
@@ -44,6 +45,9 @@ class StepBook:
         price_eur_per_mwh: least price to sell at, or highest to buy at. (n_steps,)
         n_agents: number of agents, those without a step included.
         period_h: length of the market period in hours.
+        price_limits: lowest and highest price that the market admits, EUR/MWh; none if None.
+        product: what is traded; of capacity the period is 1 and prices are in EUR/MW.
+        location: label of every agent, such as its community or area; None without. (n_agents,)
     """
 
     agent: IntArray
@@ -51,6 +55,9 @@ class StepBook:
     price_eur_per_mwh: FloatArray
     n_agents: int
     period_h: float
+    price_limits: tuple[float, float] | None = None
+    product: Product = Product.ENERGY
+    location: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "agent", _indices("agent", self.agent))
@@ -78,6 +85,10 @@ class QuadraticBook:
         buyer_cost: c_mn of the buyer, EUR per MWh traded. (n_pairs,)
         period_h: length of the market period in hours.
         names: names of the agents for messages; their numbers if None.
+        price_limits: lowest and highest marginal cost that the market admits within an agent's bounds, EUR/MWh;
+            none if None.
+        product: what is traded; of capacity the period is 1 and prices are in EUR/MW.
+        location: label of every agent, such as its community or area; None without. (n,)
     """
 
     p_min_mw: FloatArray
@@ -90,6 +101,9 @@ class QuadraticBook:
     buyer_cost: FloatArray
     period_h: float
     names: Sequence[str] | None = None
+    price_limits: tuple[float, float] | None = None
+    product: Product = Product.ENERGY
+    location: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("seller", "buyer"):
@@ -151,8 +165,8 @@ def validate(book: StepBook | QuadraticBook) -> None:
     )
     check: Callable[[Any], bool] = sound
     search: Callable[[Any], Iterator[Fault]] = faults
-    if not check(book):
-        raise BookError(search(book))
+    if not check(book) or not _labels_fit(book):
+        raise BookError([*search(book), *_label_faults(book)])
 
 
 # --- price-quantity steps ---
@@ -163,12 +177,13 @@ def _step_book_is_sound(book: StepBook) -> bool:
     if not (0.0 < book.period_h < np.inf and len(n) == 1 and n == book.p_mw.shape == book.price_eur_per_mwh.shape):
         return False
     if not n[0]:
-        return book.n_agents >= 0
+        return book.n_agents >= 0 and _are_admitted(book.price_limits)
     return bool(
         book.agent.min() >= 0
         and book.agent.max() < book.n_agents
         and np.isfinite(np.abs(book.p_mw).sum())
         and np.isfinite(np.abs(book.price_eur_per_mwh).sum())
+        and _are_admitted(book.price_limits, book.price_eur_per_mwh)
         and not _crossing(book).size
     )
 
@@ -197,6 +212,10 @@ def _step_faults(book: StepBook) -> Iterator[Fault]:
         bad = ~np.isfinite(values)
         finite = finite and not bad.any()
         yield from _rows("step", bad, values, name, "a finite number")
+    yield from _limit_faults(book.price_limits)
+    if book.price_limits is not None:
+        (low, high), price = book.price_limits, book.price_eur_per_mwh
+        yield from _rows("step", (price < low) | (price > high), price, "price_eur_per_mwh", _admitted(low, high))
     if finite and not unknown.any():
         for agent in np.unique(_crossing(book))[:_SHOWN]:
             yield Fault(
@@ -221,6 +240,8 @@ def _quadratic_book_is_sound(book: QuadraticBook) -> bool:
         return False
     ends = np.array([book.p_min_mw.sum(), book.p_max_mw.sum(), book.cost_a.sum(), np.abs(book.cost_b).sum()])
     if not (np.isfinite(ends).all() and (book.p_min_mw <= book.p_max_mw).all() and (book.cost_a >= 0.0).all()):
+        return False
+    if book.price_limits is not None and not _are_admitted(book.price_limits, *_marginal_costs(book)):
         return False
     if not e[0]:
         return True
@@ -262,7 +283,19 @@ def _quadratic_faults(book: QuadraticBook) -> Iterator[Fault]:
     inverted = book.p_min_mw > book.p_max_mw
     yield from _rows("agent", inverted, book.p_min_mw - book.p_max_mw, "p_min_mw above p_max_mw by", "swap them")
     yield from _rows("agent", book.cost_a < 0.0, book.cost_a, "negative curvature cost_a", "0 or above")
+    yield from _limit_faults(book.price_limits)
+    if book.price_limits is not None:
+        (low, high), (lowest, highest) = book.price_limits, _marginal_costs(book)
+        remedy = _admitted(low, high)
+        yield from _rows("agent", lowest < low, lowest, "marginal cost at p_min_mw of", remedy)
+        yield from _rows("agent", highest > high, highest, "marginal cost at p_max_mw of", remedy)
     yield from _pair_faults(book)
+
+
+def _marginal_costs(book: QuadraticBook) -> tuple[FloatArray, FloatArray]:
+    """C'(P) at the lower and at the upper bound, its lowest and its highest value."""
+    with np.errstate(invalid="ignore"):
+        return book.cost_a * book.p_min_mw + book.cost_b, book.cost_a * book.p_max_mw + book.cost_b
 
 
 def _pair_faults(book: QuadraticBook) -> Iterator[Fault]:
@@ -282,9 +315,37 @@ def _pair_faults(book: QuadraticBook) -> Iterator[Fault]:
 # --- helpers ---
 
 
+def _labels_fit(book: StepBook | QuadraticBook) -> bool:
+    labels_fit = book.location is None or len(book.location) == book.n_agents
+    return labels_fit and (book.product is Product.ENERGY or book.period_h == 1.0)
+
+
+def _label_faults(book: StepBook | QuadraticBook) -> Iterator[Fault]:
+    if book.location is not None and len(book.location) != book.n_agents:
+        yield Fault("location", f"{len(book.location)} labels for {book.n_agents} agents", "one per agent, or none")
+    if book.product is not Product.ENERGY and book.period_h != 1.0:
+        yield Fault("period_h", f"is {book.period_h} for {book.product}", f"1, as its price is in {book.product.unit}")
+
+
 def _period_faults(period_h: float) -> Iterator[Fault]:
     if not 0.0 < period_h < np.inf:
         yield Fault("period_h", f"is {period_h}", "a positive number of hours")
+
+
+def _are_admitted(limits: tuple[float, float] | None, *prices: FloatArray) -> bool:
+    if limits is None:
+        return True
+    low, high = limits
+    return low <= high and all(bool(((price >= low) & (price <= high)).all()) for price in prices)
+
+
+def _limit_faults(limits: tuple[float, float] | None) -> Iterator[Fault]:
+    if limits is not None and not limits[0] <= limits[1]:
+        yield Fault("price_limits", f"are {limits[0]:g} and {limits[1]:g}", "the lower one first")
+
+
+def _admitted(low: float, high: float) -> str:
+    return f"the market admits {low:g} to {high:g} EUR/MWh"
 
 
 def _rows(

@@ -15,7 +15,7 @@ import numpy as np
 
 from peerwatt.market.book import FloatArray, IntArray, sum_by_agent
 
-__all__ = ["Clearing", "Status", "Trades", "empty_clearing", "failed_clearing"]
+__all__ = ["Clearing", "Convergence", "Status", "Trades", "empty_clearing", "failed_clearing"]
 
 
 class Status(StrEnum):
@@ -67,10 +67,41 @@ class Trades:
         """Traded power."""
         return float(self.p_mw.sum())
 
+    def between(self, owner: IntArray, n_owners: int) -> Trades:
+        """The same trades between the owners of the agents: one per pair, at the mean price.
+
+        Args:
+            owner: owner of each agent. (n_agents,)
+            n_owners: number of owners.
+        """
+        pair, row = np.unique(owner[self.seller] * n_owners + owner[self.buyer], return_inverse=True)
+        p_mw = sum_by_agent(row, self.p_mw, pair.size)
+        value = sum_by_agent(row, self.p_mw * self.price_eur_per_mwh, pair.size)
+        return Trades(pair // n_owners, pair % n_owners, p_mw, value / p_mw)
+
     def net_mw(self, n_agents: int) -> FloatArray:
         """Sales less purchases of every agent, eq. (1b); (n_agents,)."""
         sold = sum_by_agent(self.seller, self.p_mw, n_agents)
         return sold - sum_by_agent(self.buyer, self.p_mw, n_agents)
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """What every round of a negotiation left behind; each (n_rounds,).
+
+    Attributes:
+        primal_residual: difference between both sides' powers, relative to what is traded.
+        dual_residual: difference between both sides' prices, relative to the spread of marginal costs.
+        social_welfare_eur: of all proposals, reciprocal or not.
+        messages_sent: proposals sent, one per agent and partner.
+        messages_lost: those of them that never arrived.
+    """
+
+    primal_residual: FloatArray
+    dual_residual: FloatArray
+    social_welfare_eur: FloatArray
+    messages_sent: IntArray
+    messages_lost: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +117,14 @@ class Clearing:
         surplus_eur: the market's share; booked to a named account by who runs the market.
         price_eur_per_mwh: uniform price; NaN where prices differ or nothing is traded.
         accepted_mw: accepted part of every step, signed like the step; empty for other books. (n_steps,)
+        spread_eur_per_mwh: what the buyer of each trade pays to the market on top of the trade's price, in all
+            the surplus; empty where the market keeps nothing. (n_trades,)
         agent_price_eur_per_mwh: marginal value of power of every agent, the dual of its balance (1b); empty
             for auctions. (n_agents,)
         iterations: iterations of the solver, 0 if it needs none.
         message: why there is no result; empty if there is.
+        shortfall_mw: missing power where the bounds cannot be met.
+        convergence: record of a negotiation; None of other mechanisms.
     """
 
     status: Status
@@ -100,9 +135,12 @@ class Clearing:
     surplus_eur: float = 0.0
     price_eur_per_mwh: float = np.nan
     accepted_mw: FloatArray = field(default_factory=_no_rows)
+    spread_eur_per_mwh: FloatArray = field(default_factory=_no_rows)
     agent_price_eur_per_mwh: FloatArray = field(default_factory=_no_rows)
     iterations: int = 0
     message: str = ""
+    shortfall_mw: float = 0.0
+    convergence: Convergence | None = None
 
 
 def empty_clearing(n_agents: int, *, n_steps: int = 0, message: str = "") -> Clearing:

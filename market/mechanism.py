@@ -17,16 +17,14 @@ The keyword parameters of the factory are the options that a scenario may set.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from peerwatt.errors import Fault, ScenarioError
 from peerwatt.market.clearing import Clearing
-from peerwatt.registry import Registry, nearest
+from peerwatt.registry import Registry, construct
 
 __all__ = ["MECHANISMS", "BookKind", "Mechanism", "MechanismFactory", "make_mechanism", "mechanism"]
 
@@ -69,7 +67,15 @@ class Mechanism(Protocol):
 MechanismFactory: TypeAlias = Callable[..., Mechanism]
 
 _SHIPPED = {
+    "admm": "peerwatt.market.admm:Admm",
+    "consensus_innovation": "peerwatt.market.innovation:ConsensusInnovation",
+    "average": "peerwatt.market.auction:Average",
+    "continuous_double_auction": "peerwatt.market.continuous:ContinuousDoubleAuction",
+    "mcafee": "peerwatt.market.mcafee:McAfee",
+    "mid_market_rate": "peerwatt.market.mid_market:MidMarketRate",
+    "pay_as_bid": "peerwatt.market.pay_as_bid:PayAsBid",
     "bilateral": "peerwatt.market.bilateral:Bilateral",
+    "community": "peerwatt.market.community:Community",
     "double_auction": "peerwatt.market.auction:DoubleAuction",
 }
 
@@ -91,34 +97,4 @@ def make_mechanism(name: str, /, **options: Any) -> Mechanism:
     Raises:
         ScenarioError: an unknown name, or options that the mechanism does not have or refuses.
     """
-    factory = MECHANISMS.get(name, "mechanism")
-    parameters = inspect.signature(factory).parameters.values()
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
-        faults = [
-            Fault(f"mechanism '{name}'", f"unknown option '{option}'", _allowed(option, known))
-            for option in options
-            if option not in known
-        ]
-        faults += [
-            Fault(f"mechanism '{name}'", f"option '{parameter.name}' is missing", "give it a value")
-            for parameter in parameters
-            if parameter.default is parameter.empty
-            and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-            and parameter.name not in options
-        ]
-        if faults:
-            raise ScenarioError(faults)
-    try:
-        return factory(**options)
-    except (TypeError, ValueError) as error:
-        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
-        raise ScenarioError(Fault(f"mechanism '{name}'", f"refuses {given}: {error}", "see its options")) from error
-
-
-def _allowed(option: str, known: list[str]) -> str:
-    if not known:
-        return "it has no options"
-    hint = nearest(option, known)
-    listed = f"options: {', '.join(known)}"
-    return listed if hint.startswith("known") else f"{hint}; {listed}"
+    return construct(MECHANISMS, name, options)

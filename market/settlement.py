@@ -1,9 +1,9 @@
 """Double-entry settlement: every euro has a payer and a payee, so that all accounts add up to zero.
 
 Accounts are numbered. By convention account i is agent i for the first n agents, and the accounts of the
-supplier, the DSO and others follow:
+supplier, the DSO, the mediator and others (a TSO, the managers of communities) follow:
 
-    ledger = Ledger([*peers, "supplier", "dso"])
+    ledger = Ledger([*peers, "supplier", "dso", "mediator"])
     ledger.append(settle_trades(clearing.trades, period_h=0.25, fee_eur_per_mwh=20.0, dso=ledger.code("dso")))
     ledger.append(settle_residual(residual_mw, 320.0, 80.0, period_h=0.25, supplier=ledger.code("supplier")))
     ledger.balances()  # sums to zero
@@ -25,7 +25,18 @@ from peerwatt.errors import BookError, Fault
 from peerwatt.market.book import FloatArray, IntArray
 from peerwatt.market.clearing import Trades
 
-__all__ = ["REASONS", "Entries", "Ledger", "Reason", "settle_imbalance", "settle_residual", "settle_trades"]
+__all__ = [
+    "REASONS",
+    "Entries",
+    "Ledger",
+    "Reason",
+    "settle_flexibility",
+    "settle_imbalance",
+    "settle_incentives",
+    "settle_residual",
+    "settle_surplus",
+    "settle_trades",
+]
 
 
 class Reason(StrEnum):
@@ -38,6 +49,12 @@ class Reason(StrEnum):
         IMBALANCE: deviation of the delivery from the schedule.
         NETWORK_FEE: use of the network by trades.
         LOSSES: energy lost in the network.
+        SURPLUS: what buyers pay beyond what sellers get, kept by who runs the market; a community's manager's
+            fee is one.
+        INCENTIVE: reward of the DSO for a trade or a schedule that relieves the network.
+        PENALTY: charge of the DSO for one that burdens it, or for an obligation that is not met.
+        FLEXIBILITY: a change of power that a system operator has activated.
+        CAPACITY: capacity traded between peers, or held for the DSO.
     """
 
     P2P = "p2p"
@@ -46,6 +63,11 @@ class Reason(StrEnum):
     IMBALANCE = "imbalance"
     NETWORK_FEE = "network_fee"
     LOSSES = "losses"
+    SURPLUS = "surplus"
+    INCENTIVE = "incentive"
+    PENALTY = "penalty"
+    FLEXIBILITY = "flexibility"
+    CAPACITY = "capacity"
 
 
 REASONS: tuple[Reason, ...] = tuple(Reason)
@@ -194,16 +216,18 @@ def settle_trades(
     *,
     period_h: float,
     fee_eur_per_mwh: ArrayLike = 0.0,
+    seller_fee_eur_per_mwh: ArrayLike = 0.0,
     dso: int = 0,
     account: IntArray | None = None,
     reason: Reason | Sequence[Reason] = Reason.P2P,
 ) -> Entries:
-    """Book trades: the buyer pays the seller, and the network fee to the DSO.
+    """Book trades: the buyer pays the seller, and both pay their network fees to the DSO.
 
     Args:
         trades: what was traded.
-        period_h: length of the period in hours.
-        fee_eur_per_mwh: fee per MWh, one for all trades or one per trade.
+        period_h: length of the period in hours; 1 for capacity, whose prices are per MW.
+        fee_eur_per_mwh: the buyer's fee, one for all trades or one per trade; what is negative the DSO pays.
+        seller_fee_eur_per_mwh: the seller's fee, likewise.
         dso: account of the DSO; used where there is a fee.
         account: account of every agent; agent i has account i if None. (n_agents,)
         reason: what the buyer pays for, one for all trades or one per trade, e.g. supply where the
@@ -214,8 +238,68 @@ def settle_trades(
         seller, buyer = account[seller], account[buyer]
     energy = trades.p_mw * period_h
     paid = Entries.of(buyer, seller, reason, energy * trades.price_eur_per_mwh)
-    fees = Entries.of(buyer, dso, Reason.NETWORK_FEE, energy * np.asarray(fee_eur_per_mwh, dtype=np.float64))
-    return Entries.concat((paid, fees))
+    fees = (
+        Entries.of(party, dso, Reason.NETWORK_FEE, energy * np.asarray(fee, dtype=np.float64))
+        for party, fee in ((buyer, fee_eur_per_mwh), (seller, seller_fee_eur_per_mwh))
+    )
+    return Entries.concat((paid, *fees))
+
+
+def settle_surplus(
+    trades: Trades,
+    spread_eur_per_mwh: ArrayLike,
+    *,
+    period_h: float,
+    mediator: ArrayLike,
+    account: IntArray | None = None,
+) -> Entries:
+    """Book what the buyers pay to who runs the market, on top of what they pay the sellers.
+
+    Args:
+        trades: what was traded.
+        spread_eur_per_mwh: `Clearing.spread_eur_per_mwh`, one per trade, or empty where the market keeps
+            nothing; what is negative the market pays.
+        period_h: length of the period in hours.
+        mediator: account of who runs the market, one for all trades or one per trade.
+        account: account of every agent; agent i has account i if None. (n_agents,)
+    """
+    spread = np.asarray(spread_eur_per_mwh, dtype=np.float64)
+    if not spread.size:
+        return Entries.concat(())
+    buyer = trades.buyer if account is None else account[trades.buyer]
+    return Entries.of(buyer, mediator, Reason.SURPLUS, trades.p_mw * period_h * spread)
+
+
+def settle_incentives(agent: ArrayLike, amount_eur: ArrayLike, *, dso: int) -> Entries:
+    """Book what the DSO pays and collects to steer trades: rewards as incentives, charges as penalties.
+
+    Args:
+        agent: accounts of who is rewarded or charged. (n_rows,)
+        amount_eur: positive where the DSO pays, negative where it collects. (n_rows,)
+        dso: account of the DSO.
+    """
+    amount = np.asarray(amount_eur, dtype=np.float64)
+    collected = amount < 0.0
+    return Entries.of(dso, agent, [Reason.PENALTY if each else Reason.INCENTIVE for each in collected.ravel()], amount)
+
+
+def settle_flexibility(
+    provider: ArrayLike,
+    amount_eur: ArrayLike,
+    *,
+    operator: int,
+    reason: Reason = Reason.FLEXIBILITY,
+) -> Entries:
+    """Book flexibility that a system operator, DSO or TSO, has activated or reserved.
+
+    Args:
+        provider: accounts of the providers. (n_rows,)
+        amount_eur: what each is due; negative where it pays, as for downward energy that it is glad to
+            save. (n_rows,)
+        operator: account of the DSO or the TSO.
+        reason: `FLEXIBILITY`, or `CAPACITY` for what is only held ready.
+    """
+    return Entries.of(operator, provider, reason, amount_eur)
 
 
 def settle_residual(

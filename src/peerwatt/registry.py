@@ -7,13 +7,14 @@ decorator, or from an installed package through an entry point of the group `pee
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from peerwatt.errors import Fault, ScenarioError
 
-__all__ = ["Registry", "nearest"]
+__all__ = ["Registry", "construct", "nearest"]
 
 T = TypeVar("T")
 
@@ -96,3 +97,48 @@ class Registry(Generic[T]):
     def _entry_points(self) -> Iterator[EntryPoint]:
         yield from self._shipped
         yield from entry_points(group=f"peerwatt.{self.kind}")
+
+
+def construct(registry: Registry[Callable[..., T]], name: str, options: Mapping[str, Any]) -> T:
+    """Build a plug-in from its name and the options of a scenario: keyword parameters of its factory.
+
+    Args:
+        registry: where its factory is.
+        name: registered name.
+        options: keyword options, e.g. ``k`` of the double auction.
+
+    Raises:
+        ScenarioError: an unknown name, or options that the plug-in does not have or refuses.
+    """
+    where = f"{registry.kind} '{name}'"
+    factory = registry.get(name, registry.kind)
+    parameters = inspect.signature(factory).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
+        faults = [
+            Fault(where, f"unknown option '{option}'", _allowed(option, known))
+            for option in options
+            if option not in known
+        ]
+        faults += [
+            Fault(where, f"option '{parameter.name}' is missing", "give it a value")
+            for parameter in parameters
+            if parameter.default is parameter.empty
+            and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+            and parameter.name not in options
+        ]
+        if faults:
+            raise ScenarioError(faults)
+    try:
+        return factory(**options)
+    except (TypeError, ValueError) as error:
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        raise ScenarioError(Fault(where, f"refuses {given}: {error}", "see its options")) from error
+
+
+def _allowed(option: str, known: list[str]) -> str:
+    if not known:
+        return "it has no options"
+    hint = nearest(option, known)
+    listed = f"options: {', '.join(known)}"
+    return listed if hint.startswith("known") else f"{hint}; {listed}"

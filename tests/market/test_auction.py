@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerwatt.errors import BookError
-from peerwatt.market.auction import double_auction
+from peerwatt.market.auction import average_auction, double_auction
 from peerwatt.market.book import StepBook
 from peerwatt.market.clearing import Clearing, Status
 from tests.oracles import auction_by_linprog
@@ -185,3 +185,22 @@ def test_equal_prices_everywhere_trade_the_shorter_side() -> None:
 def test_an_agent_that_would_trade_with_itself_is_refused() -> None:
     with pytest.raises(BookError, match="agent 1"):
         clear(book_of((1, 1, 20), (1, -1, 20)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(step_books())
+def test_the_average_mechanism_accepts_the_same_at_the_mean_of_the_marginal_steps(book: StepBook) -> None:
+    average, auction = average_auction(book, np.random.default_rng(0)), clear(book)
+    assert np.array_equal(average.accepted_mw, auction.accepted_mw)
+    if not len(average.trades):
+        assert np.isnan(average.price_eur_per_mwh)
+        return
+    dearest_sell = book.price_eur_per_mwh[average.accepted_mw > 0].max()
+    cheapest_buy = book.price_eur_per_mwh[average.accepted_mw < 0].min()
+    assert average.price_eur_per_mwh == pytest.approx((dearest_sell + cheapest_buy) / 2)
+
+
+def test_the_average_price_does_not_look_at_what_is_left_out() -> None:
+    book = book_of((0, 1, 10), (1, -1, 30), (2, 1, 12))
+    assert average_auction(book, np.random.default_rng(0)).price_eur_per_mwh == 20  # although 2 would sell at 12
+    assert clear(book, k=1.0).price_eur_per_mwh == 12

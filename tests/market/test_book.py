@@ -104,3 +104,41 @@ def test_duplicates_are_found_in_books_too_large_for_a_table() -> None:
     book = QuadraticBook(np.full(n, -1.0), np.ones(n), np.ones(n), np.ones(n), [0, 2999, 0], [1, 5, 1], zero, zero, 1.0)
     with pytest.raises(BookError, match="pair 2: duplicate"):
         validate(book)
+
+
+def test_a_price_outside_the_limits_of_the_market_is_refused() -> None:
+    book = replace(_steps(), price_limits=(80.0, 240.0))
+    with pytest.raises(BookError) as caught:
+        validate(book)
+    assert [fault.where for fault in caught.value.faults] == ["step 1", "step 2"]
+    assert "price_eur_per_mwh 250 (the market admits 80 to 240 EUR/MWh)" in str(caught.value)
+    validate(replace(book, price_limits=(10.0, 250.0)))
+    validate(replace(book, price_limits=(-np.inf, 250.0)))
+
+
+def test_marginal_costs_outside_the_limits_of_the_market_are_refused() -> None:
+    # marginal costs: 100 to 130, 80 to 100 and 90 to 120
+    book = replace(_quadratic(), price_limits=(85.0, 125.0))
+    with pytest.raises(BookError) as caught:
+        validate(book)
+    assert [fault.where for fault in caught.value.faults] == ["agent 1", "agent 0"]
+    assert "marginal cost at p_max_mw of 130" in str(caught.value)
+    validate(replace(book, price_limits=(80.0, 130.0)))
+
+
+@pytest.mark.parametrize("limits", [(2.0, 1.0), (np.nan, 1.0), (0.0, np.nan)])
+def test_limits_that_leave_no_price_are_refused(limits: tuple[float, float]) -> None:
+    nobody = StepBook([], [], [], n_agents=0, period_h=1.0)
+    for book in (_steps(), _quadratic(), nobody):
+        with pytest.raises(BookError, match="price_limits"):
+            validate(replace(book, price_limits=limits))
+
+
+def test_limits_do_not_hide_other_faults() -> None:
+    with pytest.raises(BookError) as caught:
+        validate(
+            replace(_quadratic(), p_max_mw=[np.inf, 0.0, np.nan], cost_a=0.0 * np.ones(3), price_limits=(0.0, 50.0))
+        )
+    assert {fault.where for fault in caught.value.faults} >= {"agent 0", "agent 2"}
+    with pytest.raises(BookError, match="price_eur_per_mwh nan"):
+        validate(replace(_steps(), price_eur_per_mwh=[np.nan, 250.0, 90.0], price_limits=(0.0, 300.0)))
