@@ -13,11 +13,11 @@ import numpy as np
 from peerwatt.agents.context import Bids
 from peerwatt.agents.flexibility import N_SEGMENTS
 from peerwatt.agents.market import Market
-from peerwatt.agents.messages import FloatArray, IntArray, Offer
+from peerwatt.agents.messages import FloatArray, IntArray, Message, Offer, OfferWithTerms
 from peerwatt.market.book import QuadraticBook, all_pairs
 from peerwatt.market.clearing import Clearing, Status, Trades
 
-__all__ = ["BilateralMarket"]
+__all__ = ["BilateralMarket", "one_way"]
 
 
 class BilateralMarket(Market):
@@ -27,16 +27,30 @@ class BilateralMarket(Market):
     is flexibility: it flows only as far as it is traded.
     """
 
-    answer = Offer
+    @property
+    def answer(self) -> type[Message]:  # type: ignore[override]
+        """What peers send: with the terms of every pair where the DSO gives signals."""
+        return Offer if self.context.design.scheme is None else OfferWithTerms
 
     def clear(self, peer: IntArray, fields: tuple[FloatArray, ...]) -> tuple[Bids, Clearing, Trades, FloatArray]:
         """Clear the offers of all peers; each segment that offers something is an agent of the book."""
         context, n = self.context, len(self.context.population)
-        p_min, p_max, a, b = (field.ravel() for field in fields or (np.empty(0),) * 4)
-        offered = np.flatnonzero(p_max > p_min)
-        owner, segment = np.repeat(peer, N_SEGMENTS)[offered], np.tile(np.arange(N_SEGMENTS), len(peer))[offered]
-        bids = Bids(owner, segment, p_min[offered], p_max[offered], a[offered], b[offered])
+        p_min, p_max, a, b = (field.ravel() for field in fields[:4] or (np.empty(0),) * 4)
+        offered, low, high = one_way(p_min, p_max)
+        row, segment = np.repeat(np.arange(len(peer)), N_SEGMENTS)[offered], _segments(len(peer))[offered]
+        owner = peer[row]
+        bids = Bids(owner, segment, low, high, a[offered], b[offered])
         seller, buyer = all_pairs(bids.p_min_mw, bids.p_max_mw)
+        apart = owner[seller] != owner[buyer]  # who resells could trade with its own flexibility
+        seller, buyer = seller[apart], buyer[apart]
+        seller_cost, buyer_cost = np.zeros(len(seller)), np.zeros(len(seller))
+        if len(fields) > 4:
+            sell, buy = fields[4:]
+            seller_cost = sell[row[seller], owner[buyer]]
+            buyer_cost = buy[row[buyer], owner[seller]]
+            willing = np.isfinite(seller_cost) & np.isfinite(buyer_cost)
+            seller, buyer = seller[willing], buyer[willing]
+            seller_cost, buyer_cost = seller_cost[willing], buyer_cost[willing]
         book = QuadraticBook(
             p_min_mw=bids.p_min_mw,
             p_max_mw=bids.p_max_mw,
@@ -44,10 +58,10 @@ class BilateralMarket(Market):
             cost_b=bids.cost_b,
             seller=seller,
             buyer=buyer,
-            seller_cost=np.zeros(len(seller)),
-            buyer_cost=np.full(len(seller), context.tariff.network_fee_eur_per_mwh),
+            seller_cost=seller_cost,
+            buyer_cost=buyer_cost + context.tariff.network_fee_eur_per_mwh,
             period_h=context.period_h,
-            names=[context.population.name[row] for row in owner.tolist()],
+            names=[context.population.name[each] for each in owner.tolist()],
         )
         with context.spend("market"):
             clearing = context.mechanism.clear(book, context.random("tie-breaking"))
@@ -55,16 +69,26 @@ class BilateralMarket(Market):
         if clearing.status is Status.OPTIMAL:
             flexible = segment > 0
             np.add.at(change, owner[flexible], clearing.p_mw[flexible])
-            trades = between_owners(clearing.trades, owner, n)
+            trades = clearing.trades.between(owner, n)
         return bids, clearing, trades, change
 
 
-def between_owners(trades: Trades, owner: IntArray, n_peers: int) -> Trades:
-    """Trades between segments as trades between their owners: one per pair, at the mean price."""
-    pair = owner[trades.seller] * n_peers + owner[trades.buyer]
-    pairs, row = np.unique(pair, return_inverse=True)
-    p_mw = np.zeros(len(pairs))
-    value = np.zeros(len(pairs))
-    np.add.at(p_mw, row, trades.p_mw)
-    np.add.at(value, row, trades.p_mw * trades.price_eur_per_mwh)
-    return Trades(pairs // n_peers, pairs % n_peers, p_mw, value / p_mw)
+def _segments(n: int) -> IntArray:
+    return np.tile(np.arange(N_SEGMENTS), n)
+
+
+def one_way(p_min_mw: FloatArray, p_max_mw: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Segments that offer something, with their bounds; one that sells and buys becomes one of each kind.
+
+    As one it could pass on any volume, and where incentives make a circle of trades pay that would have no end.
+    """
+    offered = np.flatnonzero(p_max_mw > p_min_mw)
+    low, high = p_min_mw[offered], p_max_mw[offered]
+    both = np.flatnonzero((low < 0.0) & (high > 0.0))
+    sells = high[both]
+    high[both] = 0.0
+    return (
+        np.concatenate([offered, offered[both]]),
+        np.concatenate([low, np.zeros(both.size)]),
+        np.concatenate([high, sells]),
+    )

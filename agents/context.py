@@ -6,7 +6,7 @@ the bus.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -14,31 +14,45 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from mesa import Agent, Model
 
+from peerwatt.agents.conducts import Conduct
+from peerwatt.agents.coordination import Design, LfmSettings
 from peerwatt.agents.devices import Outlook
 from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import Batch, FloatArray, IntArray, Message
+from peerwatt.agents.offers import Markups
+from peerwatt.agents.padding import Padding
+from peerwatt.agents.policies import Signals
 from peerwatt.agents.population import Population
+from peerwatt.agents.private import Private
+from peerwatt.agents.records import CapacityRound
 from peerwatt.agents.settings import TariffSettings
+from peerwatt.agents.timetable import Timetable
 from peerwatt.grid.engine import Engine
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import GridState
 from peerwatt.market.clearing import Clearing, Trades
+from peerwatt.market.flexibility import FlexibilityClearing
 from peerwatt.market.mechanism import BookKind, Mechanism
+from peerwatt.market.negotiation import Negotiating
 from peerwatt.market.settlement import Entries
 
 __all__ = [
+    "AGGREGATOR",
     "DSO",
+    "FMO",
     "MEDIATOR",
     "P2P_MARKET",
     "ROLES",
     "SUPPLIER",
+    "Activated",
     "Bids",
     "Context",
-    "Gates",
     "Noise",
+    "Outside",
     "PeriodDraft",
     "Process",
     "Role",
+    "RoundRecord",
 ]
 
 Process: TypeAlias = Generator[Any, Any, None]
@@ -80,32 +94,17 @@ class Bus(Protocol):
     def send_batch(self, batch: Batch) -> None:
         """Send many equal messages as one batch."""
 
+    def book(self, period: int, legs: Sequence[tuple[type[Message], str, str]], leg: IntArray) -> IntArray:
+        """Book messages whose content travels elsewhere; when each arrives, -1 for those that are lost."""
+
 
 DSO = "dso"
 SUPPLIER = "supplier"
 MEDIATOR = "mediator"
 P2P_MARKET = "p2p market"
-ROLES = frozenset((DSO, SUPPLIER, MEDIATOR, P2P_MARKET))
-
-
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """The timetable of a period, as seconds from its start; all strictly inside it.
-
-    Attributes:
-        gate_s: bids are due before.
-        check_s: the DSO evaluates the traded schedule.
-        delivery_s: energy is delivered and metered.
-    """
-
-    gate_s: int
-    check_s: int
-    delivery_s: int
-
-    @classmethod
-    def within(cls, period_s: int) -> Gates:
-        """Gate at a third, check at half, delivery at five sixths of a period."""
-        return cls(period_s // 3, period_s // 2, period_s * 5 // 6)
+FMO = "fmo"
+AGGREGATOR = "mediator (flexibility)"
+ROLES = frozenset((DSO, SUPPLIER, MEDIATOR, P2P_MARKET, FMO, AGGREGATOR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +140,74 @@ class Bids:
     cost_b: FloatArray
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A flexible resource that is no peer.
+
+    Attributes:
+        name: its name on the bus and in the results.
+        bus: position of its bus.
+        p_mw: (n_products,) what it can do, see `peerwatt.agents.offers.PRODUCTS`.
+        price_eur_per_mwh: (n_products,) what it wants.
+    """
+
+    name: str
+    bus: int
+    p_mw: FloatArray
+    price_eur_per_mwh: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """What a flexibility market received and activated, as a table; arrays (n_rows,).
+
+    Attributes:
+        cycle: number of the flexibility market in the period.
+        account: who offered, by ledger account.
+        bus: where, positions of buses.
+        product: number of the product.
+        offered_mw, activated_mw: positive.
+        bid_eur_per_mwh: what was wanted.
+        paid_eur: what is due, once it has been delivered; negative where the provider pays.
+        clearing: the market's result.
+    """
+
+    cycle: int
+    account: IntArray
+    bus: IntArray
+    product: IntArray
+    offered_mw: FloatArray
+    activated_mw: FloatArray
+    bid_eur_per_mwh: FloatArray
+    paid_eur: FloatArray
+    clearing: FlexibilityClearing
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One round of negotiation as the DSO saw it.
+
+    Attributes:
+        cycle, number: which round.
+        signals: what it had told, None without a scheme.
+        n_congested, n_voltage: violated limits with the proposed trades.
+        overflow_sum_mw: flow above the limits; NaN where the power flow has no solution.
+        p2p_volume_mw: power traded.
+        residual_mw: how much trades have changed since the round before; NaN in the first.
+        converged: whether the power flow has a solution.
+    """
+
+    cycle: int
+    number: int
+    signals: Signals | None
+    n_congested: int
+    n_voltage: int
+    overflow_sum_mw: float
+    p2p_volume_mw: float
+    residual_mw: float
+    converged: bool
+
+
 @dataclass(slots=True)
 class PeriodDraft:
     """What the agents work out in a period; becomes an immutable result at its end.
@@ -158,8 +225,18 @@ class PeriodDraft:
         bids: what the market received.
         clearing: what it made of it.
         trades: trades between peers.
-        entries: every euro of the period.
+        trade_entries: what the last round of trading has to pay.
+        entries: every other euro of the period.
         states: grid by stage.
+        rounds: record of each round of negotiation.
+        flexibility: results of the flexibility markets.
+        capacity: rounds of capacity trading.
+        p_activated_mw: (n_peers, n_products) what peers do for the DSO at delivery.
+        aggregate_promised_eur: what the mediator has promised its peers for their flexibility.
+        aggregate_eur: what the mediator is paid for its peers' flexibility.
+        outside_mw: (n_outside, n_products) activations of each resource outside the P2P market.
+        outside_eur: (n_outside,) what each is paid for it.
+        padding: what the mediator schedules beyond its auction, None if nothing.
     """
 
     period: int
@@ -175,8 +252,18 @@ class PeriodDraft:
     bids: Bids | None = None
     clearing: Clearing | None = None
     trades: Trades = field(default_factory=Trades.none)
+    trade_entries: list[Entries] = field(default_factory=list)
     entries: list[Entries] = field(default_factory=list)
     states: dict[str, GridState] = field(default_factory=dict)
+    rounds: list[RoundRecord] = field(default_factory=list)
+    flexibility: list[Activated] = field(default_factory=list)
+    capacity: list[CapacityRound] = field(default_factory=list)
+    p_activated_mw: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    aggregate_promised_eur: float = 0.0
+    aggregate_eur: float = 0.0
+    outside_mw: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    outside_eur: FloatArray = field(default_factory=lambda: np.zeros(0))
+    padding: Padding | None = None
 
 
 @dataclass(slots=True)
@@ -191,14 +278,24 @@ class Context:
         network, engine: the grid as it is in the current period, and what solves it.
         noise: errors of measurements in the current period.
         mechanism: how the market clears.
+        conduct: what the mediator does beyond that.
         tariff: the outside option.
-        gates: timetable of a period.
+        design: how market and grid are brought together.
+        lfm: rules of the flexibility market.
+        markups: what peers want for flexibility.
+        outside: flexible resources that are no peers.
+        traders: rows of the peers in the P2P area; None for all.
+        timetable: timetable of a period.
         period_s: length of a period.
+        round_s: length of a round of negotiation: a message that was sent in one is there in the next.
         random: named random streams.
         spend: books the time that a part of the work took, for the summary.
         on_state: called with every state of the grid; raises where the run has to stop.
         draft: the current period.
+        private: what peers who negotiate keep to themselves.
         row_of: row of each peer, by name.
+        connection: positions of the buses at which peers or outside resources are, ascending.
+        negotiates: whether peers negotiate with each other, rather than send the market their offers.
     """
 
     clock: Clock
@@ -210,22 +307,48 @@ class Context:
     engine: Engine
     noise: Noise
     mechanism: Mechanism
+    conduct: Conduct
     tariff: TariffSettings
-    gates: Gates
+    design: Design
+    lfm: LfmSettings
+    markups: Markups
+    outside: tuple[Outside, ...]
+    traders: IntArray | None
+    timetable: Timetable
     period_s: int
+    round_s: int
     random: Callable[[str], np.random.Generator]
     spend: Callable[[str], AbstractContextManager[None]]
     on_state: Callable[[str, GridState], None]
     draft: PeriodDraft | None = None
+    private: Private = field(init=False)
     row_of: dict[str, int] = field(init=False)
+    connection: IntArray = field(init=False)
+    negotiates: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        self.negotiates = isinstance(self.mechanism, Negotiating)
+        self.private = Private(len(self.population))
         self.row_of = {name: row for row, name in enumerate(self.population.name)}
+        self.connection = np.unique([*self.population.bus.tolist(), *(fsp.bus for fsp in self.outside)])
+
+    def round_number(self, number: int) -> int:
+        """Number of a round of the current period, counted through the run."""
+        return self.now.period * len(self.timetable.rounds) + number
 
     @property
     def market(self) -> str:
         """Name of who runs the market."""
         return MEDIATOR if self.mechanism.book is BookKind.STEPS else P2P_MARKET
+
+    @property
+    def n_accounts(self) -> int:
+        """Accounts of the ledger: peers, supplier, DSO, market, resources outside the market."""
+        return len(self.population) + 3 + len(self.outside)
+
+    def connection_of(self, bus: IntArray) -> IntArray:
+        """Number of the connection point at each bus."""
+        return np.searchsorted(self.connection, bus)
 
     @property
     def period_h(self) -> float:
@@ -262,3 +385,19 @@ class Role(Agent):
     def run(self) -> Process:
         """React to messages, for ever."""
         raise NotImplementedError
+
+    def wait_for(self, *kinds: type[Message]) -> Generator[Any, Any, Any]:
+        """Wait for a message of some kinds about the current period; others are read by `overheard`."""
+        while True:
+            yield self.inbox.arrival()
+            found = None
+            for message in self.inbox.take():
+                if found is None and type(message) in kinds and message.period == self.context.now.period:
+                    found = message
+                else:
+                    self.overheard(message)
+            if found is not None:
+                return found
+
+    def overheard(self, message: Message) -> None:
+        """Take note of a message that came while waiting for another; by default it is dropped."""

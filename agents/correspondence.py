@@ -7,8 +7,10 @@ losses and delays and build the same book.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from peerwatt.agents.context import Context
 from peerwatt.agents.messages import Batch, FloatArray, IntArray, Message
@@ -16,26 +18,32 @@ from peerwatt.agents.messages import Batch, FloatArray, IntArray, Message
 __all__ = ["read_peers", "write_peers"]
 
 
-def write_peers(context: Context, kind: type[Message], sender: str, fields: tuple[FloatArray | float, ...]) -> None:
-    """Send a message to every peer.
+def write_peers(
+    context: Context,
+    kind: type[Message],
+    sender: str,
+    fields: tuple[npt.NDArray[Any] | float | int, ...],
+    only: IntArray | None = None,
+) -> None:
+    """Send a message to every peer, or to some.
 
     Args:
         context: where the peers and the bus are.
         kind: message type.
         sender: name of the agent that writes.
-        fields: the type's fields; arrays (n_peers,), or one number for all.
+        fields: the type's fields; arrays (n_peers, ...), or one number for all.
+        only: rows of the peers to write to; all if None.
     """
     n, period = len(context.population), context.now.period
-    columns = [np.broadcast_to(np.asarray(field, dtype=np.float64), (n,)) for field in fields]
+    columns = [np.broadcast_to(field, (n,)) if np.ndim(field) == 0 else np.asarray(field) for field in fields]
+    roster = context.roster if only is None else [(group, np.intersect1d(rows, only)) for group, rows in context.roster]
     if not context.by_message:
-        for group, rows in context.roster:
+        for group, rows in roster:
             context.bus.send_batch(Batch(kind, sender, group, period, rows, tuple(c[rows] for c in columns)))
         return
     name = context.population.name
-    values = list(zip(*(column.tolist() for column in columns), strict=True))
-    context.bus.send(
-        kind(sender, name[row], period, *values[row]) for _, rows in context.roster for row in rows.tolist()
-    )
+    values = list(zip(*(column.tolist() if column.ndim == 1 else column for column in columns), strict=True))
+    context.bus.send(kind(sender, name[row], period, *values[row]) for _, rows in roster for row in rows.tolist())
 
 
 def read_peers(

@@ -18,9 +18,14 @@ from scipy.sparse import csr_array
 
 from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
 
-__all__ = ["Batteries", "Outlook", "Units"]
+__all__ = ["CURTAIL", "N_PRODUCTS", "RAISE", "REDUCE", "Batteries", "Outlook", "Units"]
 
 N_BLOCKS = 6
+
+REDUCE, CURTAIL, RAISE = range(3)
+"""What devices can do for the DSO, by column: consume less, generate less, consume more."""
+
+N_PRODUCTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +53,33 @@ class Outlook:
         """By how much consumption could rise, positive."""
         return -self.responsive_mw
 
-    def net(self, battery_mw: FloatArray, extra_mw: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Net active and reactive power with batteries and extra consumption, each (n_peers,).
+    def net(
+        self, battery_mw: FloatArray, extra_mw: FloatArray, activated_mw: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Net active and reactive power with batteries, extra consumption and activations, each (n_peers,).
 
         Args:
             battery_mw: (n_peers,) positive when discharging.
             extra_mw: (n_peers,) consumption beyond the usual, positive; it has the power factor of the
                 loads that respond.
+            activated_mw: (n_peers, n_products) what is done for the DSO, if anything; `possible` bounds it.
         """
-        p_mw = self.load_mw + self.generation_mw + battery_mw - extra_mw
-        share = np.divide(extra_mw, self.band_mw, out=np.zeros_like(extra_mw), where=self.responsive_mw < 0.0)
-        return p_mw, self.load_mvar + self.generation_mvar + share * self.responsive_mvar
+        if activated_mw is None:
+            activated_mw = np.zeros((len(extra_mw), N_PRODUCTS))
+        less, curtailed, more = self.possible(activated_mw).T
+        extra = extra_mw + more
+        p_mw = self.load_mw + self.generation_mw + battery_mw - extra + less - curtailed
+        responsive = _share(extra, self.band_mw) * self.responsive_mvar
+        load = (1.0 - _share(less, -self.load_mw)) * self.load_mvar
+        generation = (1.0 - _share(curtailed, self.generation_mw)) * self.generation_mvar
+        return p_mw, load + generation + responsive
+
+    def possible(self, activated_mw: FloatArray) -> FloatArray:
+        """Activations within what is there: no more is given up than is consumed or generated."""
+        done = activated_mw.copy()
+        done[:, REDUCE] = np.minimum(done[:, REDUCE], -self.load_mw)
+        done[:, CURTAIL] = np.minimum(done[:, CURTAIL], self.generation_mw)
+        return done
 
     def scaled(self, load: FloatArray | BoolArray, generation: FloatArray | BoolArray) -> Outlook:
         """Return it with loads and generation multiplied, each (n_peers,)."""
@@ -70,6 +91,11 @@ class Outlook:
             self.responsive_mw * load,
             self.responsive_mvar * load,
         )
+
+
+def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
+    share: FloatArray = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0.0)
+    return share
 
 
 @dataclass(slots=True)

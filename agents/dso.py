@@ -1,27 +1,60 @@
 """The distribution system operator: sees the grid, and tells each peer of its own connection point.
 
-It evaluates the grid three times per period: before any trade (`forecast`), with the traded schedule (`p2p`) and
-with what the meters say (`delivery`). It knows of trades their quantities only.
+It evaluates the grid before any trade (`forecast`), after each round of trading (`p2p`), after the flexibility market
+(`final`) and with what the meters say (`delivery`). It knows of trades their quantities only. With a scheme it sends
+signals before peers negotiate; where proposed trades violate a limit it sends the market back to negotiate, and buys
+flexibility for what is left. For an explicit service it asks peers for capacity instead, and checks what they give.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
+from operator import itemgetter
 
 import numpy as np
 from mesa import Model
 
-from peerwatt.agents.context import DSO, SUPPLIER, Context, Process, Role
+from peerwatt.agents.context import DSO, FMO, SUPPLIER, Context, Process, Role, RoundRecord
+from peerwatt.agents.coordination import Addressed, Sequence, Service
 from peerwatt.agents.correspondence import write_peers
-from peerwatt.agents.messages import ConnectionState, FloatArray, MeterReadings, ProposedTrades
+from peerwatt.agents.messages import (
+    BlockingList,
+    CapacityDelivery,
+    CapacityNeed,
+    CapacityRequest,
+    CapacityResult,
+    ConnectionState,
+    FlexibilityNeed,
+    FlexibilityResult,
+    FloatArray,
+    GridSignals,
+    Message,
+    MeterReadings,
+    ProposedTrades,
+    Renegotiation,
+    TradeTerms,
+    Verdict,
+)
+from peerwatt.agents.offers import DIRECTION
+from peerwatt.agents.policies import GridView, SignalKind, Signals
+from peerwatt.agents.policies.limits import Margins, network_limits
+from peerwatt.agents.policies.request import NO_AREA, capacity_requests
+from peerwatt.agents.timetable import FlexibilityWindow, Round
 from peerwatt.grid.paths import SlackPaths
 from peerwatt.grid.state import GridState
+from peerwatt.grid.trade_effect import FlowModel
+from peerwatt.market.mechanism import BookKind
+from peerwatt.market.settlement import Entries, Reason, settle_flexibility, settle_incentives
 
 __all__ = ["Dso"]
 
+_STUCK_MW = 1e-9
+
 
 class Dso(Role):
-    """Runs the power flow at each stage and hands the state back to who is concerned.
+    """Runs the power flow at each stage and acts on what it sees.
 
     Args:
         model: the Mesa model.
@@ -31,30 +64,259 @@ class Dso(Role):
     def __init__(self, model: Model, context: Context) -> None:
         super().__init__(model, context, DSO)
         self._paths: dict[int, SlackPaths] = {}
+        self._policy = context.design.policy()
+        self._explicit = context.design.service is Service.EXPLICIT
+        addresses = context.design.addresses
+        self._cares = {"congestion": Addressed.CONGESTION in addresses, "voltage": Addressed.VOLTAGE in addresses}
+        self._signals: Signals | None = None
+        self._proposed: ProposedTrades | None = None
+        self._before: FloatArray | None = None  # (n_peers,) net trades of the round before
+        self._activated = np.zeros(0)  # (n_bus,) what is activated in this period, as far as the DSO knows
+        self._next_round = self._next_cycle = 0
+        self._forecast: GridState
+        self._state: GridState
 
     def run(self) -> Process:
-        """Three looks at the grid per period."""
+        """The course of a period: rounds of trading, flexibility, delivery."""
         context = self.context
         for period in count():
             start_s = period * context.period_s
             yield context.clock.until(start_s)
-            now = context.now
-            firm_extra = now.position.usual_mw - now.position.firm_mw
-            self._evaluate("forecast", *now.forecast.net(now.battery_mw, firm_extra))
-            yield context.clock.until(start_s + context.gates.check_s)
-            change = self._proposed_change()
-            self._evaluate("p2p", *now.forecast.net(now.battery_mw, firm_extra - change))
-            yield context.clock.until(start_s + context.gates.delivery_s)
-            self._deliver(firm_extra)
+            self._open()
+            for time_s, act in self._agenda():
+                yield context.clock.until(start_s + time_s)
+                yield from act()
+            if context.design.lfm:
+                self._evaluate("final", self._schedule(self._change()))
+            yield context.clock.until(start_s + context.timetable.delivery_s)
+            self._deliver()
 
-    def _deliver(self, firm_extra: FloatArray) -> None:
-        context, now = self.context, self.context.now
-        now.p_followed_mw = context.population.p_change_mw.copy()
-        now.p_delivered_mw, now.q_delivered_mvar = now.realised.net(now.battery_mw, firm_extra - now.p_followed_mw)
-        state = self._evaluate("delivery", now.p_delivered_mw, now.q_delivered_mvar)
+    def overheard(self, message: Message) -> None:
+        """Take note of proposals, also of those that come while it waits for the FMO, and of capacity that is sold."""
+        if message.period != self.context.now.period:
+            return
+        if type(message) is ProposedTrades:
+            self._proposed = message
+        elif type(message) is CapacityResult:
+            self._activated += self.context.population.at_buses(message.p_mw, len(self._activated))
+
+    def _open(self) -> None:
+        context = self.context
+        self._signals = self._proposed = self._before = None
+        self._activated = np.zeros(context.network.n_bus)
+        self._next_round, self._next_cycle = 0, 0
+        self._forecast = self._evaluate("forecast", self._schedule(np.zeros(len(context.population))))
+        self._state = self._forecast
+        if self._explicit:  # capacity is traded, no energy
+            context.now.states["p2p"] = self._forecast
+
+    def _agenda(self) -> Iterator[tuple[int, Callable[[], Process]]]:
+        """What is due when, in order; what turns out not to be needed does nothing when its time comes."""
+        timetable, items = self.context.timetable, []
+        begin = self._ask if self._explicit else self._signal
+        for number, round_ in enumerate(timetable.rounds):
+            items.append((round_.signal_s, 2, partial(begin, number)))
+            items.append((round_.check_s, 0, partial(self._check, number)))
+        items += [(window.need_s, 1, partial(self._buy, window)) for window in timetable.windows]
+        for time_s, _, act in sorted(items, key=itemgetter(0, 1)):
+            yield time_s, act
+
+    # --- trading ---
+
+    def _signal(self, number: int) -> Process:
+        """Tell peers, or the mediator, what the grid bears."""
+        context = self.context
+        if self._policy is None or number != self._next_round:
+            return
+        round_ = context.timetable.rounds[number]
+        state = self._without_trades() if round_.number == 0 else self._state
+        if not state.converged:
+            return  # no sensitivities: peers that wait for a list will not trade
+        with context.spend("signals"):
+            view = GridView(context.network, state, context.population.bus)
+            signals = self._policy.signals(view, round_.number)
+        self._signals = signals
+        if context.mechanism.book is BookKind.STEPS:
+            costs = (signals.seller_cost, signals.buyer_cost)
+            alone = (signals.feed_cause, signals.draw_cause)
+            message = GridSignals(self.name, context.market, context.now.period, signals.cause, *costs, *alone)
+            context.bus.send((message,))
+            return
+        key = context.round_number(number)
+        if signals.kind is SignalKind.BLOCKING:
+            causes = (key, signals.cause, signals.cause.T, signals.feed_cause, signals.draw_cause)
+            write_peers(context, BlockingList, self.name, causes, only=context.traders)
+        else:
+            terms = (key, signals.seller_cost, signals.buyer_cost.T)
+            write_peers(context, TradeTerms, self.name, terms, only=context.traders)
+        yield from ()
+
+    def _check(self, number: int) -> Process:
+        """Evaluate what is traded; begin again where a limit is violated and a round is left."""
+        context = self.context
+        if number != self._next_round:
+            return
+        self._listen()
+        self._state = self._evaluate("final" if self._explicit else "p2p", self._schedule(self._change()))
+        round_ = context.timetable.rounds[number]
+        self._record(round_)
+        self._next_round = -1
+        more = round_.number + 1 < context.design.rounds and self._violated(self._state)
+        if more and not self._stuck(round_):
+            self._call_again(number + 1)
+        yield from ()
+
+    def _stuck(self, round_: Round) -> bool:
+        """Whether a list that blocks more has changed nothing: what is violated is so without trades."""
+        signals = self._signals
+        blocks = signals is not None and signals.kind is SignalKind.BLOCKING
+        return blocks and round_.number > 0 and self.context.now.rounds[-1].residual_mw < _STUCK_MW
+
+    def _call_again(self, number: int) -> None:
+        context = self.context
+        self._next_round = number
+        self._next_cycle = context.timetable.rounds[number].cycle
+        if not self._explicit:  # there the next request says so
+            context.bus.send((Renegotiation(self.name, context.market, context.now.period, number),))
+
+    def _listen(self) -> None:
+        for message in self.inbox.take():
+            self.overheard(message)
+
+    def _record(self, round_: Round) -> None:
+        context, state, n = self.context, self._state, len(self.context.population)
+        found, proposed = state.violations(context.network), self._proposed
+        net = np.zeros(n)
+        volume = 0.0
+        if proposed is not None:
+            np.add.at(net, proposed.seller, proposed.p_mw)
+            np.subtract.at(net, proposed.buyer, proposed.p_mw)
+            volume = float(proposed.p_mw.sum())
+        residual = np.nan if self._before is None else float(np.abs(net - self._before).sum())
+        self._before = net
+        context.now.rounds.append(
+            RoundRecord(
+                round_.cycle,
+                round_.number,
+                self._signals,
+                found.n_congested,
+                found.n_voltage,
+                state.overflow_sum_mw(context.network) if state.converged else np.nan,
+                volume,
+                residual,
+                state.converged,
+            )
+        )
+
+    # --- capacity ---
+
+    def _ask(self, number: int) -> Process:
+        """Ask the peers behind violated limits for capacity; in a later round for what is still needed."""
+        context, population, state = self.context, self.context.population, self._state
+        if number != self._next_round or not (state.converged and self._violated(state)):
+            return
+        n, period = len(population), context.now.period
+        rows = np.arange(n) if context.traders is None else context.traders
+        connection_mw = population.connection_mw()[rows]
+        with context.spend("signals"):
+            view = GridView(context.network, state, population.bus[rows], FlowModel.AC)
+            found = capacity_requests(view, connection_mw, **self._cares)
+        area, share, total, direction = np.full(n, NO_AREA), np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64)
+        area[rows], share[rows] = found.area, found.shares_mw(connection_mw)
+        asked = np.flatnonzero(area != NO_AREA)
+        if not asked.size:
+            return
+        total[asked], direction[asked] = found.p_mw[area[asked]], found.direction[area[asked]]
+        gate_s = float(period * context.period_s + context.timetable.rounds[number].gate_s)
+        context.bus.send((CapacityNeed(self.name, context.market, period, number, area, share),))
+        write_peers(context, CapacityRequest, self.name, (number, total, direction, gate_s), only=asked)
+        yield from ()
+
+    # --- flexibility ---
+
+    def _buy(self, window: FlexibilityWindow) -> Process:
+        """Buy flexibility for what is violated; where AC still finds a violation, with tightened limits."""
+        context, period = self.context, self.context.now.period
+        if window.cycle != self._next_cycle:
+            return
+        unrelated = context.design.sequence is Sequence.UNRELATED
+        change = np.zeros(len(context.population)) if unrelated else self._change()
+        state = self._forecast if unrelated else self._state
+        if not (state.converged and self._violated(state)):
+            return
+        view = GridView(context.network, state, context.connection, FlowModel.AC)
+        margins = Margins.none(len(view.flow_mw), context.network.n_bus)
+        before = self._activated
+        for correction in range(context.lfm.corrections + 1):
+            limits = network_limits(view, margins, **self._cares)
+            context.bus.send((FlexibilityNeed(self.name, FMO, period, window.cycle, correction, limits),))
+            result = yield from self.wait_for(FlexibilityResult)
+            self._activated = before + result.p_mw
+            after = self._solve(self._schedule(change))
+            if result.missing_mw > 0.0 or not (after.converged and self._violated(after)):
+                break
+            margins = margins.tightened(GridView(context.network, after, context.connection))
+        context.bus.send((Verdict(self.name, FMO, period),))
+        following = [k for k, each in enumerate(context.timetable.rounds) if each.cycle == window.cycle + 1]
+        if following and np.any(result.p_mw):
+            self._call_again(following[0])
+
+    # --- delivery ---
+
+    def _deliver(self) -> None:
+        context, now, population = self.context, self.context.now, self.context.population
+        now.p_followed_mw = population.p_change_mw.copy()
+        now.p_activated_mw = now.realised.possible(population.p_activated_mw)
+        extra = now.position.usual_mw - now.position.firm_mw - now.p_followed_mw
+        now.p_delivered_mw, now.q_delivered_mvar = now.realised.net(now.battery_mw, extra, now.p_activated_mw)
+        outside = np.bincount(
+            [fsp.bus for fsp in context.outside], now.outside_mw @ DIRECTION, minlength=context.network.n_bus
+        )
+        p_mw, q_mvar = self._at_buses(now.p_delivered_mw, now.q_delivered_mvar)
+        state = self._evaluate("delivery", (p_mw + outside, q_mvar))
         if state.converged:
+            self._meter(state)
             write_peers(context, ConnectionState, self.name, self._measured(state))
         context.bus.send((MeterReadings(self.name, SUPPLIER, now.period, now.p_delivered_mw, state.losses_mw),))
+        if self._explicit:
+            done = CapacityDelivery(self.name, context.market, now.period, now.p_activated_mw.sum(axis=1))
+            context.bus.send((done,))
+        self._settle()
+
+    def _meter(self, state: GridState) -> None:
+        """What loads draw depends on the voltage where the network says so (ZIP)."""
+        context, now = self.context, self.context.now
+        dependence = context.network.voltage_dependence
+        if dependence is not None:
+            p_factor, q_factor = (factor[context.population.bus] for factor in dependence.factors(state.vm_pu))
+            now.p_delivered_mw, now.q_delivered_mvar = now.p_delivered_mw * p_factor, now.q_delivered_mvar * q_factor
+
+    def _settle(self) -> None:
+        """Pay for flexibility that was delivered, and for what signals promised."""
+        context, now, population = self.context, self.context.now, self.context.population
+        n = len(population)
+        dso = n + 1
+        told, done = population.p_activated_mw.sum(axis=1), now.p_activated_mw.sum(axis=1)
+        share = np.divide(done, told, out=np.zeros(n), where=told > 0.0)
+        by_mediator = now.aggregate_eur != 0.0
+        payer = n + 2 if by_mediator else dso
+        entries = [settle_flexibility(np.arange(n), share * population.flexibility_eur, operator=payer)]
+        if by_mediator:
+            promised = float(now.aggregate_promised_eur)
+            kept = float(share @ population.flexibility_eur) / promised if promised else 0.0
+            due = now.aggregate_eur * kept
+            entries.append(settle_flexibility(n + 2, due, operator=dso))
+        entries.append(settle_flexibility(n + 3 + np.arange(len(context.outside)), now.outside_eur, operator=dso))
+        proposed, signals = self._proposed, self._signals
+        if proposed is not None and signals is not None:
+            seller, buyer, energy = proposed.seller, proposed.buyer, proposed.p_mw * context.period_h
+            for party, fee in ((seller, signals.seller_fee), (buyer, signals.buyer_fee)):
+                amount = fee[seller, buyer] * energy
+                if signals.kind is SignalKind.INCENTIVE:
+                    entries.append(settle_incentives(party, -amount, dso=dso))
+                else:
+                    entries.append(Entries.of(party, dso, Reason.NETWORK_FEE, amount))
+        now.entries += entries
 
     def _measured(self, state: GridState) -> tuple[FloatArray, FloatArray]:
         """Voltage at each peer's connection point and highest loading on its way, as measured, (n_peers,)."""
@@ -70,20 +332,44 @@ class Dso(Role):
             loading = np.maximum(loading + context.noise.loading_percent * error[1], 0.0)
         return vm_pu, loading
 
-    def _proposed_change(self) -> FloatArray:
-        """What the market has told; nothing changes where it has not."""
-        now = self.context.now
-        for message in self.inbox.take():
-            if type(message) is ProposedTrades and message.period == now.period:
-                return message.p_change_mw
-        return np.zeros(len(self.context.population))
+    # --- the grid ---
 
-    def _evaluate(self, stage: str, p_mw: FloatArray, q_mvar: FloatArray) -> GridState:
-        context = self.context
-        n_bus, population = context.network.n_bus, context.population
-        at_p, at_q = population.at_buses(p_mw, n_bus), population.at_buses(q_mvar, n_bus)
-        with context.spend("power flow"):
-            state = context.engine.solve(at_p, at_q)
-        context.now.states[stage] = state
-        context.on_state(stage, state)
+    def _change(self) -> FloatArray:
+        """What the market has told; nothing changes where it has not, (n_peers,)."""
+        self._listen()
+        proposed = self._proposed
+        return np.zeros(len(self.context.population)) if proposed is None else proposed.p_change_mw
+
+    def _without_trades(self) -> GridState:
+        """The grid before trading, with the flexibility that is activated so far."""
+        if not self._activated.any():
+            return self._forecast
+        return self._solve(self._schedule(np.zeros(len(self.context.population))))
+
+    def _schedule(self, change_mw: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Injections at the buses that are expected when peers move by `change_mw` from their firm power."""
+        now = self.context.now
+        extra = now.position.usual_mw - now.position.firm_mw - change_mw
+        p_mw, q_mvar = self._at_buses(*now.forecast.net(now.battery_mw, extra))
+        return p_mw + self._activated, q_mvar
+
+    def _at_buses(self, p_mw: FloatArray, q_mvar: FloatArray) -> tuple[FloatArray, FloatArray]:
+        population, n_bus = self.context.population, self.context.network.n_bus
+        return population.at_buses(p_mw, n_bus), population.at_buses(q_mvar, n_bus)
+
+    def _violated(self, state: GridState) -> bool:
+        """Whether a limit that the DSO cares for is violated, or the power flow has no solution."""
+        found, addresses = state.violations(self.context.network), self.context.design.addresses
+        congested = found.n_congested > 0 and Addressed.CONGESTION in addresses
+        return not state.converged or congested or (found.n_voltage > 0 and Addressed.VOLTAGE in addresses)
+
+    def _solve(self, injections: tuple[FloatArray, FloatArray]) -> GridState:
+        with self.context.spend("power flow"):
+            return self.context.engine.solve(*injections)
+
+    def _evaluate(self, stage: str, injections: tuple[FloatArray, FloatArray]) -> GridState:
+        """Solve, keep the state under its stage, and stop where the scenario says so."""
+        state = self._solve(injections)
+        self.context.now.states[stage] = state
+        self.context.on_state(stage, state)
         return state

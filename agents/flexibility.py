@@ -16,10 +16,11 @@ the band: that is its *firm* power. Trading moves it from there by up to `room_m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from peerwatt.agents.devices import CURTAIL, RAISE, REDUCE
 from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
 from peerwatt.agents.settings import TariffSettings
 
@@ -71,6 +72,29 @@ class Position:
         return Position(
             self.usual_mw[rows], self.firm_mw[rows], self.room_mw[rows], self.producer[rows], self.slope[rows]
         )
+
+    def committed(self, activated_mw: FloatArray) -> Position:
+        """The positions when flexibility has been sold to the DSO before trading.
+
+        Args:
+            activated_mw: (n_peers, n_products) activations.
+        """
+        if not activated_mw.any():
+            return self
+        firm = self.firm_mw + activated_mw[:, REDUCE] - activated_mw[:, CURTAIL] - activated_mw[:, RAISE]
+        firm = np.where(self.producer, np.maximum(firm, 0.0), np.minimum(firm, 0.0))
+        room = np.maximum(self.room_mw - activated_mw[:, RAISE], 0.0)
+        return replace(self, firm_mw=firm, room_mw=room)
+
+    def restrained(self, may_feed: BoolArray, may_draw: BoolArray) -> Position:
+        """The positions of peers that must not move by themselves: their firm power is all they can trade.
+
+        Args:
+            may_feed: (n_peers,) whether it may feed in more than without trading.
+            may_draw: (n_peers,) whether it may draw more.
+        """
+        free = np.where(self.producer, may_feed, may_draw)
+        return self if free.all() else replace(self, room_mw=np.where(free, self.room_mw, 0.0))
 
     def steps(self, limit: FloatArray, tariff: TariffSettings) -> tuple[FloatArray, FloatArray]:
         """Price-quantity steps for an auction.
@@ -124,17 +148,23 @@ class Position:
         """Value of the firm quantity: what the supplier would take or pay for it, EUR/MWh, (n_peers,)."""
         return np.where(self.producer, tariff.feed_in_eur_per_mwh, tariff.supply_eur_per_mwh)
 
-    def utility_eur(self, p_mw: FloatArray, tariff: TariffSettings, period_h: float) -> FloatArray:
-        """Value of the consumption that trading added to the firm power, EUR.
+    def utility_eur(
+        self, p_mw: FloatArray, tariff: TariffSettings, period_h: float, activated_mw: FloatArray | None = None
+    ) -> FloatArray:
+        """Value of the consumption that trading and the DSO added to that of the firm power, EUR.
 
         Args:
             p_mw: (n_peers,) net power after trading, forecast.
             tariff: the outside option.
             period_h: length of the period, h.
+            activated_mw: (n_peers, n_products) activations, if any.
         """
-        return self._utility(self.usual_mw - p_mw, tariff, period_h) - self._utility(
-            self.usual_mw - self.firm_mw, tariff, period_h
-        )
+        extra, given_up = self.usual_mw - p_mw, np.zeros_like(p_mw)
+        if activated_mw is not None:
+            extra = extra + activated_mw[:, RAISE]
+            given_up = tariff.supply_eur_per_mwh * activated_mw[:, REDUCE] * period_h
+        usual = self._utility(self.usual_mw - self.firm_mw, tariff, period_h)
+        return self._utility(extra, tariff, period_h) - usual - given_up
 
     def _utility(self, extra_mw: FloatArray, tariff: TariffSettings, period_h: float) -> FloatArray:
         return (tariff.supply_eur_per_mwh * extra_mw - 0.5 * self.slope * extra_mw**2) * period_h

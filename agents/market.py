@@ -6,7 +6,9 @@ the payments between peers. Who has not answered when the gate closes has no bid
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import count
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +21,10 @@ from peerwatt.agents.messages import (
     IntArray,
     Message,
     ProposedTrades,
+    Renegotiation,
 )
 from peerwatt.market.clearing import Clearing, Trades
-from peerwatt.market.settlement import settle_trades
+from peerwatt.market.settlement import settle_surplus, settle_trades
 
 __all__ = ["Market"]
 
@@ -30,31 +33,64 @@ class Market(Role):
     """Base of the roles that run a market."""
 
     answer: type[Message]
-    """What peers send when called."""
+    """What peers send when called; its first field is the round."""
 
     def run(self) -> Process:
-        """One market per period."""
+        """As many rounds per period as the DSO wants."""
         context = self.context
         for period in count():
             start_s = period * context.period_s
-            yield context.clock.until(start_s)
-            write_peers(context, CallForBids, self.name, (float(start_s + context.gates.gate_s),))
-            yield context.clock.until(start_s + context.gates.gate_s)
-            peer, fields = read_peers(context, self.inbox.take(), self.answer)
-            self._close(*self.clear(peer, fields))
+            for number, round_ in enumerate(context.timetable.rounds):
+                yield context.clock.until(start_s + round_.call_s)
+                arrived = self.inbox.take()
+                if number and not _called(arrived, period, number):
+                    continue
+                self.listen(arrived)
+                gate_s = float(start_s + round_.gate_s)
+                write_peers(context, CallForBids, self.name, (gate_s, number), only=context.traders)
+                yield from self.until_gate(start_s + round_.gate_s, number)
+                self._close(*self.clear(*self.answers(number)))
+            yield from self.settle(start_s)
+
+    def listen(self, arrived: Iterable[Any]) -> None:
+        """Take note of what came before the call for bids; by default nothing counts."""
+
+    def until_gate(self, gate_s: int, number: int) -> Process:  # noqa: ARG002 - for those who do something meanwhile
+        """Wait until the gate closes."""
+        yield self.context.clock.until(gate_s)
+
+    def answers(self, number: int) -> tuple[IntArray, tuple[FloatArray, ...]]:
+        """Rows of the peers that have answered the call of a round, and the fields of what they sent."""
+        peer, fields = read_peers(self.context, self.inbox.take(), self.answer)
+        if fields:
+            current = np.flatnonzero(fields[0] == number)  # others are answers to an earlier call
+            peer, fields = peer[current], tuple(field[current] for field in fields[1:])
+        return peer, fields
 
     def clear(self, peer: IntArray, fields: tuple[FloatArray, ...]) -> tuple[Bids, Clearing, Trades, FloatArray]:
         """Clear the market.
 
         Args:
             peer: (n_bids,) rows of the peers that answered, ascending.
-            fields: what they sent, arrays of n_bids rows; none when nobody answered.
+            fields: what they sent besides the round, arrays of n_bids rows; none when nobody answered.
 
         Returns:
             The bids as a table, the clearing, the trades between peers (rows of the population), and by how
             much each peer's net power moves from its firm power (n_peers,).
         """
         raise NotImplementedError
+
+    def settle(self, start_s: int) -> Process:  # noqa: ARG002 - for those who have something to settle
+        """What is due between the last round and the end of the period; by default nothing.
+
+        Args:
+            start_s: when the period has begun.
+        """
+        yield from ()
+
+    def told_prices(self, trades: Trades, spread_eur_per_mwh: FloatArray) -> FloatArray:
+        """Mean price that it tells each peer, NaN where there is none; (n_peers,)."""
+        return mean_prices(trades, len(self.context.population), spread_eur_per_mwh)
 
     def _close(self, bids: Bids, clearing: Clearing, trades: Trades, change_mw: FloatArray) -> None:
         context, now = self.context, self.context.now
@@ -68,18 +104,31 @@ class Market(Role):
             change_mw,
         )
         fee = context.tariff.network_fee_eur_per_mwh
-        now.entries.append(settle_trades(trades, period_h=context.period_h, fee_eur_per_mwh=fee, dso=n + 1))
-        write_peers(context, ClearingNotice, self.name, (traded, change_mw, mean_prices(trades, n)))
+        spread, period_h = clearing.spread_eur_per_mwh, context.period_h
+        now.trade_entries = [  # of the last round only
+            settle_trades(trades, period_h=period_h, fee_eur_per_mwh=fee, dso=n + 1),
+            settle_surplus(trades, spread, period_h=period_h, mediator=n + 2),
+        ]
+        price = self.told_prices(trades, spread)
+        own = 0.0 if now.padding is None else now.padding.scheduled_mw  # bought from or sold to the mediator itself
+        write_peers(context, ClearingNotice, self.name, (traded + own, change_mw, price))
         context.bus.send(
             ProposedTrades(self.name, to, now.period, trades.seller, trades.buyer, trades.p_mw, change_mw)
             for to in (DSO, SUPPLIER)
         )
 
 
-def mean_prices(trades: Trades, n_agents: int) -> FloatArray:
-    """Mean price of each agent's trades, weighted by power, NaN without; (n_agents,)."""
+def _called(arrived: Iterable[Any], period: int, number: int) -> bool:
+    """Whether the DSO has asked for this round of negotiation."""
+    return any(type(m) is Renegotiation and (m.period, m.round) == (period, number) for m in arrived)
+
+
+def mean_prices(trades: Trades, n_agents: int, spread_eur_per_mwh: FloatArray) -> FloatArray:
+    """Mean price of each agent's trades, what buyers pay the market included, NaN without; (n_agents,)."""
     both, weight = np.concatenate([trades.seller, trades.buyer]), np.tile(trades.p_mw, 2)
-    value = np.bincount(both, weight * np.tile(trades.price_eur_per_mwh, 2), n_agents)
+    paid_out = trades.price_eur_per_mwh
+    paid_in = paid_out + spread_eur_per_mwh if spread_eur_per_mwh.size else paid_out
+    value = np.bincount(both, weight * np.concatenate([paid_out, paid_in]), n_agents)
     volume = np.bincount(both, weight, n_agents)
     price: FloatArray = np.divide(value, volume, out=np.full(n_agents, np.nan), where=volume > 0.0)
     return price

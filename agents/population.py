@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.sparse import csr_array
 
-from peerwatt.agents.devices import N_BLOCKS, Batteries, Outlook, Units
+from peerwatt.agents.devices import N_BLOCKS, N_PRODUCTS, Batteries, Outlook, Units
 from peerwatt.agents.messages import FloatArray, IntArray
+from peerwatt.agents.terms import Terms
 
 __all__ = ["KINDS", "Population"]
 
 KINDS = ("consumer", "producer", "prosumer")
+_LEAST_MW = 1e-9
 
 
 @dataclass(slots=True)
@@ -32,7 +34,11 @@ class Population:
         strategy: names of the strategies in use, sorted.
         strategy_code: which of them each peer follows.
         n_columns: number of profiles that the units refer to.
-        p_change_mw: by how much trading moves its net power in this period, as far as the peer was told.
+        p_traded_mw: net power it has sold to other peers in this period, as far as it was told.
+        p_change_mw: by how much that moves its net power.
+        p_activated_mw: what it was told to do for the DSO in this period. (n_peers, n_products)
+        flexibility_eur: what it will be paid for that.
+        terms: what it knows of the DSO's signals, made when there are any.
         last_price_eur_per_mwh: mean price of its last trades, NaN without.
         vm_pu: voltage at its connection point when last told, NaN before.
         path_loading_percent: highest loading on its way to the external grid when last told, NaN before.
@@ -46,7 +52,11 @@ class Population:
     strategy: tuple[str, ...]
     strategy_code: IntArray
     n_columns: int
+    p_traded_mw: FloatArray = field(init=False)
     p_change_mw: FloatArray = field(init=False)
+    p_activated_mw: FloatArray = field(init=False)
+    flexibility_eur: FloatArray = field(init=False)
+    terms: Terms = field(init=False)
     last_price_eur_per_mwh: FloatArray = field(init=False)
     vm_pu: FloatArray = field(init=False)
     path_loading_percent: FloatArray = field(init=False)
@@ -55,7 +65,11 @@ class Population:
 
     def __post_init__(self) -> None:
         n = len(self.name)
+        self.p_traded_mw = np.zeros(n)
         self.p_change_mw = np.zeros(n)
+        self.p_activated_mw = np.zeros((n, N_PRODUCTS))
+        self.flexibility_eur = np.zeros(n)
+        self.terms = Terms.none(0)
         self.last_price_eur_per_mwh = np.full(n, np.nan)
         self.vm_pu = np.full(n, np.nan)
         self.path_loading_percent = np.full(n, np.nan)
@@ -64,6 +78,11 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.name)
+
+    def forget(self) -> None:
+        """Begin a period: nothing is traded and nothing activated."""
+        self.p_traded_mw[:] = self.p_change_mw[:] = self.flexibility_eur[:] = 0.0
+        self.p_activated_mw[:] = 0.0
 
     def outlook(self, profiles: FloatArray) -> Outlook:
         """Injections of all peers under a row of profiles.
@@ -79,6 +98,11 @@ class Population:
         load, generation = self.units.rated_mw(len(self))
         feeds = (generation > 0.0) | (self.batteries.e_mwh > 0.0)
         return np.where(feeds, np.where(load > 0.0, 2, 1), 0)
+
+    def connection_mw(self) -> FloatArray:
+        """Capacity of each peer's connection: the larger of what its units can draw and feed in, above 0."""
+        load, generation = self.units.rated_mw(len(self))
+        return np.maximum(np.maximum(load, generation + self.batteries.p_mw), _LEAST_MW)
 
     def at_buses(self, values: FloatArray, n_bus: int) -> FloatArray:
         """Sum of a peer quantity at every bus, (n_bus,)."""

@@ -65,6 +65,10 @@ _ACROSS = """\
 - `grid.min_vm_pu` is below `grid.max_vm_pu` where both are given.
 - `tariff.feed_in_eur_per_mwh` is not above `tariff.supply_eur_per_mwh`.
 - `grid.engine`, `market.mechanism` and the names of strategies are registered when the scenario is read.
+- `coordination` makes sense: a preset fixes its design elements, a scheme needs an implicit service, capacity an
+  explicit one, rounds need a service, a sequence needs a flexibility market; the mechanism is of the preset's kind.
+- Somebody can offer flexibility where there is a flexibility market, and peers do not offer it twice.
+- The period is long enough for all rounds and cycles.
 - `market.options` are options that the mechanism has, with values that it takes.
 - `record` names tables that exist.
 - When the simulation is made: the grid exists and can be used, the profiles cover the time, and
@@ -115,10 +119,12 @@ def _rows(path: str, item: Schema, default: Any, schema: Schema) -> Iterator[str
     """The row of a key, and below it those of the groups that its values are."""
     cells = (f"`{path}`", _type(item, schema), _default(default), _unit(path), item.get("description", ""))
     yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-    values = item.get("additionalProperties")
-    if isinstance(values, dict) and "$ref" in values:
-        for key, below in _resolved(values, schema)["properties"].items():
-            yield from _rows(f"{path}.NAME.{key}", below, below.get("default"), schema)
+    for values, place in ((item.get("additionalProperties"), "NAME"), (item.get("items"), "NUMBER")):
+        if isinstance(values, dict) and "properties" in (
+            below := _resolved(values, schema) if "$ref" in values else {}
+        ):
+            for key, each in below["properties"].items():
+                yield from _rows(f"{path}.{place}.{key}", each, each.get("default"), schema)
 
 
 def _resolved(item: Schema, schema: Schema) -> Schema:
@@ -131,7 +137,8 @@ def _type(item: Schema, schema: Schema) -> str:
     if "anyOf" in item:
         return " or ".join(_type(option, schema) for option in item["anyOf"])
     if "$ref" in item:
-        return "group"
+        below = _resolved(item, schema)
+        return _type(below, schema) if "enum" in below else "group"
     if "enum" in item:
         return ", ".join(f"`{value}`" for value in item["enum"])
     kind = item.get("type", "any")
@@ -139,7 +146,10 @@ def _type(item: Schema, schema: Schema) -> str:
         values = item.get("additionalProperties")
         return f"mapping of names to: {_type(values, schema)}" if isinstance(values, dict) and values else "mapping"
     if kind == "array":
-        return f"list of {_type(item['items'], schema)}s"
+        if "prefixItems" in item:
+            return "[" + ", ".join(_type(each, schema) for each in item["prefixItems"]) + "]"
+        inner = _type(item["items"], schema)
+        return f"list of {inner}" if "`" in inner else f"list of {inner}s"
     word = str({"string": item.get("format", "text"), "null": "none"}.get(kind, kind))
     bounds = [f"{sign} {_number(item[name])}" for name, sign in _BOUNDS if name in item]
     if kind == "string":

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import traceback
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ import typer
 
 from peerwatt import __version__
 from peerwatt.errors import InputError, PeerwattError
+from peerwatt.experiments.studies.cli import studies
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(studies)
 
 Source = Annotated[str, typer.Argument(metavar="NAME|FILE", help="Shipped scenario, or path of a scenario file.")]
 Overrides = Annotated[
@@ -120,7 +124,7 @@ def examples() -> None:
         table.add_column(column, no_wrap=column == "name")
     for name in shipped_scenarios():
         scenario = Scenario.load(name)
-        table.add_row(name, scenario.grid.case, scenario.market.mechanism, scenario.description)
+        table.add_row(name, scenario.grid.case, scenario.mechanism, scenario.description)
     console = Console(highlight=False, markup=False)
     console.print(table)
     console.print("\nRun one with: peerwatt run NAME")
@@ -146,11 +150,102 @@ def validate(source: Source, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of scenario files, for editors."""
-    from peerwatt.sim.scenario import Scenario
+def clear(
+    book: Annotated[Path, typer.Argument(metavar="BOOK.json", help="Order book; `peerwatt schema book` has its form.")],
+    mechanism: Annotated[str, typer.Option(metavar="NAME", help="Market mechanism.")] = "bilateral",
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the mechanism, e.g. k=0.5; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for ties.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JSON.")] = None,
+) -> None:
+    """Clear one order book from a file and print the trades.
 
-    typer.echo(json.dumps(Scenario.model_json_schema(), indent=2))
+    Ends with 0 when cleared (or when there is nobody to trade), 2 when the book is refused, 3 when its bounds
+    cannot be met, 1 when the solver did not converge.
+    """
+    from rich.console import Console
+
+    from peerwatt.experiments.clearing import EXIT_STATUS, clear_file
+    from peerwatt.sim.reading import parse_overrides
+
+    cleared = clear_file(book, mechanism, parse_overrides(option or [], "--option", "k=0.5"), seed=seed)
+    console = Console(highlight=False, markup=False)
+    console.print(cleared.summary())
+    if out is not None:
+        cleared.write(out)
+        console.print(f"Result: {out}")
+    raise typer.Exit(EXIT_STATUS[cleared.clearing.status])
+
+
+@app.command()
+def compare(
+    variants: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="cm1, cm2, cm3-v1, ..., or your own as name:key=value,key=value."),
+    ],
+    scenario: Annotated[str, typer.Option(metavar="NAME|FILE", help="What all variants share.")] = "lv-village",
+    grid: Annotated[str | None, typer.Option(metavar="CASE", help="Grid in place of the scenario's.")] = None,
+    overrides: Overrides = None,
+    replicas: Annotated[int, typer.Option(min=1, help="How often, each time with other draws.")] = 1,
+    periods: Annotated[int | None, typer.Option(min=1, help="Number of market periods.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Root seed of all random draws.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time; by default one per processor.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory; by default a new one below results/.")] = None,
+) -> None:
+    """Compare conceptual models and schemes on the same draws; print their key figures side by side.
+
+    Ends with 1 when a run failed; the others are shown.
+    """
+    from peerwatt.experiments.compare_command import run_comparison
+    from peerwatt.sim.reading import parse_overrides
+
+    changes = parse_overrides(overrides or [])
+    changes |= {key: value for key, value in {"time.periods": periods, "seed": seed}.items() if value is not None}
+    if not run_comparison(variants, scenario, grid, changes, replicas, jobs, out):
+        raise typer.Exit(1)
+
+
+@app.command()
+def sequence(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Results directory of a run.")],
+    period: Annotated[int, typer.Option(min=0, help="Number of the market period.")] = 0,
+    mermaid: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as a Mermaid diagram.")] = None,
+) -> None:
+    """Print who told whom what, and when, in one period of a run."""
+    from rich.console import Console
+
+    from peerwatt.experiments.sequence import as_mermaid, as_table, steps
+    from peerwatt.sim.results import Results
+
+    told = steps(Results(results), period)
+    Console(highlight=False, markup=False).print(as_table(told, period))
+    if mermaid is not None:
+        mermaid.write_text(as_mermaid(told), encoding="utf-8")
+        typer.echo(f"Diagram: {mermaid}")
+
+
+class Document(StrEnum):
+    """Kinds of input files."""
+
+    SCENARIO = "scenario"
+    BOOK = "book"
+
+
+@app.command()
+def schema(
+    document: Annotated[Document, typer.Argument(help="Which kind of file.")] = Document.SCENARIO,
+) -> None:
+    """Print the JSON Schema of scenario files or order books, for editors."""
+    if document is Document.BOOK:
+        from peerwatt.market.bookfile import BookFile
+
+        text = BookFile.model_json_schema()
+    else:
+        from peerwatt.sim.scenario import Scenario
+
+        text = Scenario.model_json_schema()
+    typer.echo(json.dumps(text, indent=2))
 
 
 def _scenario(source: str, overrides: list[str] | None, named: dict[str, int | None]) -> Scenario:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import floor, log10
 from typing import Any
 
 from peerwatt.sim.kpi import GROUPS
@@ -61,9 +62,8 @@ def number(value: float, digits: int = 3) -> str:
     """A number with at least the given significant digits and thousands separators."""
     if value == 0.0:
         return "0"
-    whole = len(str(int(abs(value)))) if abs(value) >= 1.0 else 0
-    leading = len(f"{abs(value):.12f}".split(".")[1]) - len(f"{abs(value):.12f}".split(".")[1].lstrip("0"))
-    decimals = max(0, digits - whole) if whole else min(9, digits + leading)
+    whole = floor(log10(abs(value))) + 1  # digits before the point; below 1 less the zeros after it
+    decimals = max(0, digits - whole) if whole > 0 else min(9, digits - whole)
     return f"{value:,.{decimals}f}"
 
 
@@ -128,7 +128,7 @@ def element_name(results: Results, kind: str, index: int) -> str:
 def facts(results: Results) -> list[Fact]:
     """The outcome, line by line; what was not recorded is left out."""
     kpi = results.kpi
-    lines = [*_market_facts(results)]
+    lines = [*_market_facts(results), *_coordination_facts(results)]
     if "self_consumption_percent" in kpi:
         lines.append(Fact("Self-consumption", f"{kpi['self_consumption_percent']:.1f} %", "of generation"))
     if "self_sufficiency_percent" in kpi:
@@ -151,6 +151,27 @@ def _market_facts(results: Results) -> list[Fact]:
         remark = f"supply {supply:g}, feed-in {feed_in:g}" if fixed else ""
         value = "no trades" if price is None else f"{float(price):.1f} EUR/MWh"
         lines.append(Fact("Mean price", value, remark))
+    return lines
+
+
+def _coordination_facts(results: Results) -> list[Fact]:
+    """What the DSO did; nothing where it had no means."""
+    kpi, lines = results.kpi, []
+    rounds = float(kpi.get("rounds_mean", 1.0))
+    if rounds > 1.0:
+        lines.append(Fact("Rounds of negotiation", f"{rounds:.2f}", "per period"))
+    if incentives := float(kpi.get("incentives_eur", 0.0)):
+        lines.append(Fact("Incentives", f"{money(incentives)} EUR", "paid by the DSO, less what it collected"))
+    if "lfm_runs" in kpi:
+        runs, failed = int(kpi["lfm_runs"]), float(kpi["lfm_infeasible_percent"])
+        remark = f"{energy(float(kpi['lfm_volume_mwh']))} activated, {money(float(kpi['lfm_cost_eur']))} EUR"
+        value = f"{runs:,} of {int(results.manifest.get('periods_done', 0)):,} periods"
+        lines.append(Fact("Flexibility market", value, remark if runs else "never needed"))
+        if failed:
+            missing = number(1e3 * float(kpi["lfm_missing_max_mw"]))
+            lines.append(
+                Fact("Not enough flexibility", f"{failed:.1f} %", f"of periods; up to {missing} kW", alarm=True)
+            )
     return lines
 
 

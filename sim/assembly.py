@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from peerwatt.agents.context import DSO, MEDIATOR, P2P_MARKET, SUPPLIER, Context, Gates
+from peerwatt.agents.context import ROLES, Context, Outside
+from peerwatt.agents.coordination import Design, LfmSettings
 from peerwatt.agents.households import build_population
+from peerwatt.agents.messages import BoolArray, IntArray
+from peerwatt.agents.offers import Markups
 from peerwatt.agents.peer import group_mailbox
+from peerwatt.agents.policies import SignalKind
+from peerwatt.agents.population import Population
+from peerwatt.agents.terms import Terms
+from peerwatt.agents.timetable import Timetable
+from peerwatt.errors import Fault, ScenarioError
 from peerwatt.grid.cases import GridCase, load_case
+from peerwatt.grid.network import Network
 from peerwatt.grid.state import GridState
 from peerwatt.grid.transform import with_limits
+from peerwatt.registry import nearest
 from peerwatt.sim.bus import Bus, Link
 from peerwatt.sim.clock import Clock
 from peerwatt.sim.scenario import GridSettings, Scenario
@@ -19,7 +30,10 @@ from peerwatt.sim.stopwatch import Stopwatch
 from peerwatt.sim.streams import Streams
 from peerwatt.sim.timeline import Condition
 
-__all__ = ["limited", "load_grid", "make_bus", "make_context"]
+__all__ = ["flexibility_area", "limited", "load_grid", "make_bus", "make_context"]
+
+_log = logging.getLogger("peerwatt")
+_NO_RATING_KA = 9_999.0  # how pandapower's networks say that a line has none
 
 
 def load_grid(scenario: Scenario) -> GridCase:
@@ -28,16 +42,84 @@ def load_grid(scenario: Scenario) -> GridCase:
 
 
 def limited(case: GridCase, settings: GridSettings) -> GridCase:
-    """Put the scenario's own limits in place of the network's."""
+    """Put the scenario's own limits in place of the network's; lines that no limit can hold are told."""
+    lines = case.network.lines
+    unrated = int(np.count_nonzero(lines.rating_ka >= _NO_RATING_KA))
+    if unrated:
+        message = "%s: %d of %d lines have no rating (max_i_ka of 9,999 or more), so they are never congested"
+        _log.warning(message, case.name, unrated, len(lines))
     limits = settings.model_dump(include={"min_vm_pu", "max_vm_pu", "max_loading_percent"}, exclude_none=True)
     return with_limits(case, **limits) if limits else case
+
+
+def outside_resources(lfm: LfmSettings, network: Network, population: Population) -> tuple[Outside, ...]:
+    """Flexible resources that are no peers.
+
+    Raises:
+        ScenarioError: an unknown bus, or a name that somebody else has.
+    """
+    found, faults, taken = [], [], {*population.name, *ROLES}
+    for k, each in enumerate(lfm.outside):
+        where = f"flexibility.outside.{k}"
+        if each.name in taken:
+            faults.append(Fault(f"{where}.name", f"'{each.name}' is the name of another agent", "take another"))
+        taken.add(each.name)
+        try:
+            bus = _buses(network, (each.bus,), f"{where}.bus")[0]
+        except ScenarioError as error:
+            faults += error.faults
+            continue
+        power = np.array([each.up_mw, each.down_mw, 0.0])
+        found.append(Outside(each.name, bus, power, np.array([each.up_eur_per_mwh, each.down_eur_per_mwh, 0.0])))
+    if faults:
+        raise ScenarioError(faults)
+    return tuple(found)
+
+
+def traders(design: Design, network: Network, population: Population) -> IntArray | None:
+    """Rows of the peers in the P2P area, None for all.
+
+    Raises:
+        ScenarioError: an unknown bus, or an area without peers.
+    """
+    if design.p2p_area is None:
+        return None
+    buses = _buses(network, design.p2p_area, "coordination.p2p_area")
+    rows = np.flatnonzero(np.isin(population.bus, buses))
+    if not rows.size:
+        fault = Fault("coordination.p2p_area", "no peer is at these buses", "name buses of peers, see peer.parquet")
+        raise ScenarioError(fault)
+    return rows
+
+
+def flexibility_area(design: Design, network: Network, connection: IntArray) -> BoolArray:
+    """Which connection points are in the area of the flexibility market, (n_connections,).
+
+    Raises:
+        ScenarioError: an unknown bus, or an area without connection points.
+    """
+    if design.lfm_area is None:
+        return np.ones(len(connection), dtype=np.bool_)
+    inside = np.isin(connection, _buses(network, design.lfm_area, "coordination.lfm_area"))
+    if not inside.any():
+        raise ScenarioError(Fault("coordination.lfm_area", "nobody who could offer flexibility is at these buses"))
+    return inside
+
+
+def _buses(network: Network, names: Sequence[str], where: str) -> list[int]:
+    """Positions of buses by name."""
+    position = {name: k for k, name in enumerate(network.buses.name)}
+    unknown = [name for name in names if name not in position]
+    if unknown:
+        known = list(position)
+        raise ScenarioError([Fault(where, f"there is no bus '{name}'", nearest(name, known)) for name in unknown])
+    return [position[name] for name in names]
 
 
 def make_bus(scenario: Scenario, clock: Clock, streams: Streams) -> Bus:
     """Build the message bus: links as the scenario says, and a backbone between the operators."""
     link = scenario.communication
-    operators = frozenset((DSO, SUPPLIER, MEDIATOR, P2P_MARKET))
-    return Bus(clock, streams["communication"], Link(link.latency_s, link.jitter_s, link.loss), operators)
+    return Bus(clock, streams["communication"], Link(link.latency_s, link.jitter_s, link.loss), ROLES)
 
 
 def make_context(
@@ -64,6 +146,10 @@ def make_context(
         ScenarioError: the population cannot be built.
     """
     population = build_population(case, scenario.population, streams["population"])
+    design, lfm = scenario.design(), scenario.flexibility
+    policy = design.policy()
+    if policy is not None:
+        population.terms = Terms.none(len(population), lists=policy.kind is SignalKind.BLOCKING)
     return Context(
         clock=bus.clock,
         bus=bus,
@@ -76,10 +162,17 @@ def make_context(
         network=condition.network,
         engine=condition.engine,
         noise=condition.noise,
-        mechanism=scenario.market.build(),
+        mechanism=scenario.build_mechanism(),
+        conduct=scenario.build_conduct(),
         tariff=scenario.tariff,
-        gates=Gates.within(scenario.time.period_s),
+        design=design,
+        lfm=lfm,
+        markups=Markups.draw(lfm, len(population), streams["flexibility"]),
+        outside=outside_resources(lfm, case.network, population),
+        traders=traders(design, case.network, population),
+        timetable=Timetable.of(design, scenario.time.period_s),
         period_s=scenario.time.period_s,
+        round_s=bus.link.round_s,
         random=streams.__getitem__,
         spend=stopwatch,
         on_state=on_state,

@@ -7,13 +7,13 @@ give the same market.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from peerwatt.agents.messages import Batch, Message
+from peerwatt.agents.messages import Batch, IntArray, Message
 from peerwatt.sim.clock import Clock, Mailbox
 
 __all__ = ["Bus", "Delivery", "Link"]
@@ -32,6 +32,15 @@ class Link:
     latency_s: int = 0
     jitter_s: int = 0
     loss: float = 0.0
+
+    @property
+    def round_s(self) -> int:
+        """Least time after which a message is sure to be there if it is not lost, at least 1 s.
+
+        Of two events of one second the one that was planned first comes first. Where all messages take equally long
+        an arrival is planned before whatever its receiver does then; else it may not be.
+        """
+        return self.latency_s + self.jitter_s + (self.jitter_s > 0 or self.latency_s == 0)
 
 
 class Delivery(NamedTuple):
@@ -83,7 +92,9 @@ class Bus:
             kind = type(message).__name__
             record(Delivery(now, message.period, kind, message.sender, message.receiver, delivered, 1))
             if delivered >= 0:
-                self._post(delivered, message)
+                self._plan(delivered).append(message)
+            else:
+                self._plan(now + self.link.latency_s)  # or who is served first would depend on what is lost
 
     def send_batch(self, batch: Batch) -> None:
         """Send many equal messages as one batch; each row may be lost or late by itself."""
@@ -95,21 +106,39 @@ class Bus:
                 Delivery(now, batch.period, batch.kind.__name__, batch.sender, batch.receiver, time_s, len(rows))
             )
             if time_s >= 0:
-                self._post(time_s, batch if len(rows) == n else batch.only(rows))
+                self._plan(time_s).append(batch if len(rows) == n else batch.only(rows))
+
+    def book(self, period: int, legs: Sequence[tuple[type[Message], str, str]], leg: IntArray) -> IntArray:
+        """Book messages whose content travels elsewhere, as arrays; each may be lost or late by itself.
+
+        Args:
+            period: market period that they are about.
+            legs: kinds of message with their senders and receivers.
+            leg: which of these each message is. (n,)
+
+        Returns:
+            When each arrives, -1 for those that are lost. (n,)
+        """
+        now = self.clock.now_s
+        delivered = self._arrivals(now, len(leg))
+        rows, n = np.unique(np.stack([leg, delivered]), axis=1, return_counts=True)
+        for each, time_s, count in zip(*rows.tolist(), n.tolist(), strict=True):
+            kind, sender, receiver = legs[each]
+            self._record.append(Delivery(now, period, kind.__name__, sender, receiver, time_s, count))
+        return delivered
 
     def take_record(self) -> list[Delivery]:
         """Hand over the record since the last call, and start a new one."""
         record, self._record = self._record, []
         return record
 
-    def _post(self, time_s: int, message: Message | Batch) -> None:
-        """Deliver at a time, with everything else that is due then, in the order of sending."""
+    def _plan(self, time_s: int) -> list[Message | Batch]:
+        """Plan a delivery; what is due then, in the order of sending."""
         due = self._due.get(time_s)
         if due is None:
-            self._due[time_s] = [message]
+            due = self._due[time_s] = []
             self.clock.call_at(time_s, lambda: self._deliver(time_s))
-        else:
-            due.append(message)
+        return due
 
     def _deliver(self, time_s: int) -> None:
         mailboxes = self._mailboxes

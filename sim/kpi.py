@@ -33,9 +33,36 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``saving_min_eur``, ``saving_max_eur`` | saving of the worst and the best placed peer |
 | ``saving_gini`` | inequality of savings among peers, 0 (equal) to 1 |
 | ``messages``, ``messages_lost`` | messages sent; lost ones (needs table ``message``) |
+| ``congested_lines_<stage>`` | lines and transformers above their limit before delivery, summed over periods |
+| ``overflow_sum_<stage>_mw`` | flow above the limit, summed over congested lines, mean over periods |
+| ``overflow_weighted_<stage>_percent`` | overflow of congested lines, weighted by capacity, mean over periods |
+| ``voltage_violations_<stage>`` | buses outside their band before delivery, summed over periods |
+| ``rounds_mean`` | rounds of negotiation per period |
+| ``lines_at_risk_mean`` | lines and transformers that the DSO's signals protect, mean over rounds |
+| ``blocked_pairs_mean`` | ordered pairs of peers that must not trade, mean over rounds |
+| ``incentives_eur`` | what the DSO paid less what it collected for trades by its signals, fees apart |
+| ``lfm_cost_eur`` | what the flexibility market costs the DSO, if all is delivered |
+| ``lfm_volume_mwh`` | flexibility activated, up and down |
+| ``lfm_runs`` | periods in which the DSO needed the flexibility market |
+| ``lfm_infeasible_percent`` | share of all periods in which it could not solve everything |
+| ``lfm_missing_mwh``, ``lfm_missing_max_mw`` | flow above limits that it left, its energy and its highest value |
+| ``capacity_traded_mean_mw`` | capacity that peers provide at the DSO's request (CM5), mean over periods |
+| ``capacity_periods`` | periods in which the DSO asked for capacity |
+| ``capacity_missing_mean_mw``, ``capacity_missing_max_mw`` | requested capacity that nobody provided |
+| ``flexibility_paid_eur`` | what the DSO paid for flexibility that was delivered (needs ``settlement``) |
+| ``money_<role>_eur`` | received less paid, of all peers, the supplier, the DSO, the market, resources outside |
+| ``messages_<role>_to_<role>`` | messages that arrived (needs ``message``) |
+| ``numbers_<role>_to_<role>`` | numbers in them: what was disclosed, see ``peerwatt.sim.kpi_disclosure`` |
 
-``<group>`` is ``consumers``, ``producers``, ``prosumers``, or ``peers`` for all of them. A figure whose
-table was not recorded, or that has no meaning (a share of nothing), is missing.
+D5.3, Table 7, has these: cost of the LFM, ``lfm_cost_eur``; before the LFM ``congested_lines_p2p``,
+``overflow_sum_p2p_mw`` and ``overflow_weighted_p2p_percent``; traded volume, ``p2p_volume_mwh``. Figures with ``lfm``
+and of stage ``final`` are there only with a flexibility market. The welfare of the peers is ``cost_peers_eur`` with the
+sign turned, of every other role its money.
+
+``<stage>`` is ``forecast``, ``p2p`` or ``final``. ``<role>`` is ``peers``, ``supplier``, ``dso``, ``outside``; for
+money ``market`` (who runs it); for messages ``mediator``, ``p2p_market`` and ``fmo``. ``<group>`` is ``consumers``,
+``producers``, ``prosumers``, or ``peers`` for all of them. A figure whose table was not recorded, or that has no
+meaning (a share of nothing), is missing.
 """
 
 from __future__ import annotations
@@ -48,6 +75,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from peerwatt.sim.columns import at_stage, codes, numbers
+from peerwatt.sim.kpi_disclosure import disclosure_figures
+from peerwatt.sim.kpi_market import coordination_figures, money_figures
 from peerwatt.sim.tables import Stage
 
 __all__ = ["COLUMNS", "GROUPS", "Kpi", "compute_kpis"]
@@ -62,7 +91,10 @@ COLUMNS: dict[str, list[str] | None] = {
     "bus": ["period", "stage", "bus", "vm_pu"],
     "line": ["period", "stage", "line", "loading_percent"],
     "trafo": ["period", "stage", "trafo", "loading_percent"],
-    "message": ["n", "delivered_s"],
+    "round": ["n_at_risk", "n_blocked"],
+    "trade": ["period"],
+    "settlement": ["payer", "payee", "reason", "amount_eur"],
+    "message": ["period", "kind", "sender", "receiver", "delivered_s", "n"],
 }
 """What `compute_kpis` reads: tables, and the columns of them that it needs (None: all)."""
 
@@ -92,8 +124,13 @@ def compute_kpis(tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) ->
     if "period" in tables:
         figures |= _exchange(tables, hours)
         figures |= _limits(tables)
+        figures |= coordination_figures(tables, hours)
     if "agent" in tables and "peer" in tables:
         figures |= _money(tables["agent"], tables["peer"])
+    if "settlement" in tables and "peer" in tables:
+        figures |= money_figures(tables["settlement"], tables["peer"])
+    if "message" in tables and "peer" in tables:
+        figures |= disclosure_figures(tables)
     return figures | _traffic(tables)
 
 

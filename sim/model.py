@@ -19,10 +19,14 @@ import numpy as np
 from mesa import Agent, Model
 
 from peerwatt.agents.bilateral import BilateralMarket
-from peerwatt.agents.context import DSO, SUPPLIER
+from peerwatt.agents.capacity import CapacityMarket
+from peerwatt.agents.context import AGGREGATOR, DSO, FMO, SUPPLIER, Role
+from peerwatt.agents.coordination import Participant, Service
 from peerwatt.agents.dso import Dso
-from peerwatt.agents.market import Market
+from peerwatt.agents.fmo import Fmo
+from peerwatt.agents.fsp import Aggregator, OutsideProvider
 from peerwatt.agents.mediator import Mediator
+from peerwatt.agents.negotiation import NegotiatedMarket
 from peerwatt.agents.peer import Peer, PeerGroup
 from peerwatt.agents.population import KINDS
 from peerwatt.agents.supplier import Supplier
@@ -31,7 +35,7 @@ from peerwatt.grid.cases import GridCase
 from peerwatt.grid.forecast import ForecastErrors
 from peerwatt.grid.state import GridState
 from peerwatt.market.mechanism import BookKind
-from peerwatt.sim.assembly import limited, load_grid, make_bus, make_context
+from peerwatt.sim.assembly import flexibility_area, limited, load_grid, make_bus, make_context
 from peerwatt.sim.clock import Clock
 from peerwatt.sim.period import PeriodResult, open_period, publish
 from peerwatt.sim.recorder import Recorder, refuse_used
@@ -51,6 +55,7 @@ class Simulation(Model):
         scenario: what to simulate.
         out: results directory; nothing is written without one.
         case: a grid in place of the scenario's, e.g. from `peerwatt.grid.cases.case_from_net`.
+        replica: number of the replica; each draws everything anew, the same for the same number.
 
     Attributes:
         period: number of the next period.
@@ -60,14 +65,20 @@ class Simulation(Model):
         InputError: the scenario or the grid cannot be used; nothing has been written.
     """
 
-    def __init__(self, scenario: Scenario | None = None, out: Path | None = None, case: GridCase | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario | None = None,
+        out: Path | None = None,
+        case: GridCase | None = None,
+        replica: int = 0,
+    ) -> None:
         begin = perf_counter()
         scenario = Scenario.load() if scenario is None else scenario
         if out is not None:
             refuse_used(Path(out))
         super().__init__(seed=scenario.seed % 2**32)
         self.settings = scenario
-        self.streams = Streams(scenario.seed)
+        self.streams = Streams(scenario.seed, replica)
         self.stopwatch = Stopwatch()
         self.case = limited(load_grid(scenario) if case is None else case, scenario.grid)
         self.running: bool = True
@@ -93,7 +104,7 @@ class Simulation(Model):
         try:
             self._start_agents()
             if out is not None:
-                self.recorder = Recorder(Path(out), scenario, self.case.network, self._vocabulary())
+                self.recorder = Recorder(Path(out), scenario, self.case.network, self._vocabulary(), replica)
                 self.recorder.write_peers(self._peer_rows())
         except BaseException:
             self.close()
@@ -191,23 +202,46 @@ class Simulation(Model):
 
     def _start_agents(self) -> None:
         context = self.context
-        steps = context.mechanism.book is BookKind.STEPS
-        self.market: Market = (Mediator if steps else BilateralMarket)(self, context, context.market)
+        self.market = self._market()
         self.dso = Dso(self, context)
         self.supplier = Supplier(self, context, SUPPLIER)
         self.groups = [
             PeerGroup(self, context, name, rows)
             for name, (_, rows) in zip(context.population.strategy, context.roster, strict=True)
         ]
+        self.flexibility_market = self._flexibility_roles()
         group_of = context.population.strategy_code
         self.peers = [Peer(self, context, row, self.groups[code]) for row, code in enumerate(group_of.tolist())]
         for role in (
             self.market,
             self.dso,
             self.supplier,
+            *self.flexibility_market,
             *(self.peers if context.by_message else self.groups),
         ):
             role.start()
+
+    def _market(self) -> Role:
+        """Who runs the market: of capacity for an explicit service, else of energy."""
+        context = self.context
+        if context.design.service is Service.EXPLICIT:
+            return CapacityMarket(self, context, context.market)
+        if context.negotiates:
+            return NegotiatedMarket(self, context, context.market)
+        steps = context.mechanism.book is BookKind.STEPS
+        return (Mediator if steps else BilateralMarket)(self, context, context.market)
+
+    def _flexibility_roles(self) -> list[Role]:
+        """The FMO and who offers flexibility to it besides the peers."""
+        context, scenario = self.context, self.settings
+        if not context.design.lfm:
+            return []
+        allowed = flexibility_area(context.design, self.case.network, context.connection)
+        roles: list[Role] = [Fmo(self, context, scenario.flexibility, scenario.participants, allowed)]
+        roles += [OutsideProvider(self, context, number) for number in range(len(context.outside))]
+        if Participant.MEDIATOR in scenario.participants:
+            roles.append(Aggregator(self, context))
+        return roles
 
     def _on_state(self, stage: str, state: GridState) -> None:
         if not state.converged and self.settings.grid.on_divergence == "stop":
@@ -218,7 +252,9 @@ class Simulation(Model):
 
     def _vocabulary(self) -> Vocabulary:
         context = self.context
-        others = (SUPPLIER, DSO, context.market, *(group.name for group in self.groups))
+        outside = tuple(fsp.name for fsp in context.outside)
+        groups = (group.name for group in self.groups)
+        others = (SUPPLIER, DSO, context.market, *outside, FMO, AGGREGATOR, *groups)
         return Vocabulary(context.population.name, context.market, others)
 
     def _peer_rows(self) -> dict[str, Any]:

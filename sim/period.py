@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from peerwatt.agents.context import Bids, Context, PeriodDraft
+from peerwatt.agents.context import Activated, Bids, Context, PeriodDraft, RoundRecord
+from peerwatt.agents.devices import N_PRODUCTS
 from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import BoolArray, FloatArray
+from peerwatt.agents.records import CapacityRound
 from peerwatt.agents.settings import TariffSettings
 from peerwatt.grid.forecast import ForecastErrors
 from peerwatt.grid.state import GridState
@@ -29,11 +31,14 @@ class PeriodResult:
     Attributes:
         period: number of the period.
         period_h: its length, h.
-        fee_eur_per_mwh: network fee on trades between peers.
+        fee_eur_per_mwh: what buyer and seller of each trade pay the DSO. (n_trades,)
         states: grid by stage; a stage that was not reached is missing.
         bids: what the market received, None when it did not open.
         clearing: what it made of it.
         trades: trades between peers.
+        rounds: record of each round of negotiation.
+        flexibility: results of the flexibility markets.
+        capacity: rounds of capacity trading.
         entries: every euro of the period.
         messages: every message sent in the period.
         p_forecast_mw: net power expected before trading.
@@ -50,11 +55,14 @@ class PeriodResult:
 
     period: int
     period_h: float
-    fee_eur_per_mwh: float
+    fee_eur_per_mwh: FloatArray
     states: dict[str, GridState]
     bids: Bids | None
     clearing: Clearing | None
     trades: Trades
+    rounds: tuple[RoundRecord, ...]
+    flexibility: tuple[Activated, ...]
+    capacity: tuple[CapacityRound, ...]
     entries: Entries
     messages: list[Delivery]
     p_forecast_mw: FloatArray
@@ -91,7 +99,7 @@ def open_period(
     expected = realised.scaled(*(error.factor() for error in errors))
     battery = population.batteries.dispatch(expected.load_mw + expected.generation_mw, context.period_h)
     usual = expected.load_mw + expected.generation_mw + battery
-    population.p_change_mw[:] = 0.0
+    population.forget()
     return PeriodDraft(
         period=period,
         forecast=expected,
@@ -103,6 +111,9 @@ def open_period(
         p_followed_mw=np.zeros(n),
         p_delivered_mw=np.full(n, np.nan),
         q_delivered_mvar=np.full(n, np.nan),
+        p_activated_mw=np.zeros((n, N_PRODUCTS)),
+        outside_mw=np.zeros((len(context.outside), N_PRODUCTS)),
+        outside_eur=np.zeros(len(context.outside)),
     )
 
 
@@ -117,32 +128,47 @@ def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> P
     n, tariff, period_h = len(context.population), context.tariff, context.period_h
     position = draft.position
     extra_without = position.usual_mw - position.firm_mw
+    less, curtailed, more = draft.p_activated_mw.T
     reference_mw, _ = draft.realised.net(draft.battery_mw, extra_without)
-    entries = Entries.concat(draft.entries)
-    paid = np.bincount(entries.payer, entries.amount_eur, n + 2)
-    received = np.bincount(entries.payee, entries.amount_eur, n + 2)
+    entries = Entries.concat([*draft.trade_entries, *draft.entries])
+    paid = np.bincount(entries.payer, entries.amount_eur, context.n_accounts)
+    received = np.bincount(entries.payee, entries.amount_eur, context.n_accounts)
     return PeriodResult(
         period=draft.period,
         period_h=period_h,
-        fee_eur_per_mwh=tariff.network_fee_eur_per_mwh,
+        fee_eur_per_mwh=_fees(draft, tariff),
         states=draft.states,
         bids=draft.bids,
         clearing=draft.clearing,
         trades=draft.trades,
+        rounds=tuple(draft.rounds),
+        flexibility=tuple(draft.flexibility),
+        capacity=tuple(draft.capacity),
         entries=entries,
         messages=messages,
         p_forecast_mw=position.firm_mw,
         p_p2p_mw=position.firm_mw + draft.p_change_mw,
         p_delivered_mw=draft.p_delivered_mw,
         q_delivered_mvar=draft.q_delivered_mvar,
-        p_load_mw=extra_without - draft.p_followed_mw - draft.realised.load_mw,
-        p_generation_mw=draft.realised.generation_mw,
+        p_load_mw=extra_without - draft.p_followed_mw - draft.realised.load_mw + more - less,
+        p_generation_mw=draft.realised.generation_mw - curtailed,
         p_traded_mw=draft.p_traded_mw,
         soc_mwh=context.population.batteries.soc_mwh.copy(),
-        utility_eur=position.utility_eur(position.firm_mw + draft.p_followed_mw, tariff, period_h),
+        utility_eur=position.utility_eur(
+            position.firm_mw + draft.p_followed_mw, tariff, period_h, draft.p_activated_mw
+        ),
         payment_eur=np.asarray((paid - received)[:n], dtype=np.float64),
         reference_payment_eur=payment_without_trading(reference_mw, tariff, period_h),
     )
+
+
+def _fees(draft: PeriodDraft, tariff: TariffSettings) -> FloatArray:
+    """Fees of each trade, the tariff's and those of the DSO's signals; (n_trades,)."""
+    trades, signals = draft.trades, draft.rounds[-1].signals if draft.rounds else None
+    fees = np.full(len(trades), tariff.network_fee_eur_per_mwh)
+    if signals is not None:
+        fees += signals.seller_fee[trades.seller, trades.buyer] + signals.buyer_fee[trades.seller, trades.buyer]
+    return fees
 
 
 def payment_without_trading(p_mw: FloatArray, tariff: TariffSettings, period_h: float) -> FloatArray:

@@ -1,20 +1,15 @@
-"""Reads scenarios: YAML, overrides and defaults, with every fault of a file named at once."""
+"""Reads scenario files: YAML and overrides."""
 
 from __future__ import annotations
 
-import types
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
 from peerwatt.errors import Fault, ScenarioError
-from peerwatt.registry import nearest
 
-__all__ = ["parse_overrides", "read_document", "set_path", "validated"]
-
-M = TypeVar("M", bound=BaseModel)
+__all__ = ["parse_overrides", "read_document", "set_path"]
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -65,11 +60,15 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def parse_overrides(settings: list[str]) -> dict[str, Any]:
+def parse_overrides(
+    settings: list[str], flag: str = "--set", example: str = "population.pv_share=0.6"
+) -> dict[str, Any]:
     """Read `key.path=value` settings; values are YAML.
 
     Args:
         settings: such as ``population.pv_share=0.6``.
+        flag: what to call them in a message.
+        example: one of them, for the message.
 
     Raises:
         ScenarioError: one is not of this form.
@@ -78,12 +77,12 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
-            faults.append(Fault("--set", f"'{setting}' is not of the form key=value", "e.g. population.pv_share=0.6"))
+            faults.append(Fault(flag, f"'{setting}' is not of the form key=value", f"e.g. {example}"))
             continue
         try:
             changes[key.strip()] = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError:
-            faults.append(Fault("--set", f"the value of '{setting}' is not valid YAML", "quote it"))
+            faults.append(Fault(flag, f"the value of '{setting}' is not valid YAML", "quote it"))
     if faults:
         raise ScenarioError(faults)
     return changes
@@ -109,23 +108,6 @@ def set_path(document: dict[str, Any], path: str, value: Any) -> None:
     node[parts[-1]] = value
 
 
-def validated(model: type[M], document: dict[str, Any], source: str) -> M:
-    """Validate a document.
-
-    Args:
-        model: what it must be.
-        document: nested keys and values.
-        source: file or name for messages.
-
-    Raises:
-        ScenarioError: with every fault of the document.
-    """
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        raise ScenarioError([_fault(item, source, model) for item in error.errors()]) from None
-
-
 def _path_parts(path: str) -> list[str]:
     """Split ``a.b[c.d].e`` into a, b, c.d, e."""
     parts: list[str] = []
@@ -138,51 +120,3 @@ def _path_parts(path: str) -> list[str]:
     if not parts:
         raise ScenarioError(Fault(path, "is not a key path", "e.g. population.pv_share"))
     return parts
-
-
-def _fault(item: Any, source: str, model: type[BaseModel]) -> Fault:
-    """One of pydantic's errors in the words of the user."""
-    path = [str(part) for part in item["loc"] if part != "[key]"]
-    key = ".".join(path)
-    where = f"{source}: {key}" if key else source
-    if item["type"] == "extra_forbidden":
-        return Fault(where, "unknown key", nearest(path[-1], _known_keys(model, path[:-1])))
-    problem = item["msg"].removeprefix("Value error, ")
-    value = item.get("input")
-    if isinstance(value, str | int | float | bool) and repr(value).strip("'") not in problem:
-        problem = f"{value!r}: {problem[0].lower()}{problem[1:]}"
-    return Fault(where, problem, _remedy(item, value))
-
-
-def _remedy(item: Any, value: Any) -> str:
-    """What to do, where pydantic's words do not say it."""
-    if item["type"] in ("less_than_equal", "less_than") and isinstance(value, int | float):
-        if str(item["loc"][-1]).endswith(("_mw", "_mwh")):
-            return f"in MW or MWh: {value} kW is {value / 1000:g}"
-        if str(item["loc"][-1]).endswith("share") or "demand_response" in item["loc"]:
-            return f"a share: {value} percent is {value / 100:g}"
-    if item["type"] == "float_parsing" and isinstance(value, str):
-        return "a number without a unit; the unit is in the key's name"
-    return ""
-
-
-def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:
-    """Keys that a model has at a path."""
-    for part in path:
-        field = model.model_fields.get(part)
-        below = _settings_in(field.annotation) if field else None
-        if below is not None:
-            model = below
-    return list(model.model_fields)
-
-
-def _settings_in(annotation: Any) -> type[BaseModel] | None:
-    """The group of settings that an annotation holds, if any."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (dict, Union, types.UnionType):
-        for argument in get_args(annotation):
-            found = _settings_in(argument)
-            if found:
-                return found
-    return None

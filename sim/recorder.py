@@ -20,7 +20,7 @@ from peerwatt.market.settlement import REASONS
 from peerwatt.sim.journal import FOLDER, Journal, write_atomically, write_parquet
 from peerwatt.sim.kpi import COLUMNS, compute_kpis
 from peerwatt.sim.period import PeriodResult
-from peerwatt.sim.rows import Columns, Rows, Vocabulary
+from peerwatt.sim.rows import PRODUCT_WORDS, Columns, Rows, Vocabulary
 from peerwatt.sim.scenario import Scenario
 from peerwatt.sim.tables import STAGES, TABLES
 
@@ -39,7 +39,6 @@ LIBRARIES = (
     "pandapower",
     "pyarrow",
 )
-PRODUCTS = ("energy",)
 
 
 class Recorder:
@@ -50,16 +49,21 @@ class Recorder:
         scenario: what is run.
         network: the grid.
         vocabulary: names of everyone who can occur in a table.
+        replica: number of the replica.
 
     Raises:
         ResultsError: the directory holds results already, or cannot be written.
     """
 
-    def __init__(self, directory: Path, scenario: Scenario, network: Network, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, directory: Path, scenario: Scenario, network: Network, vocabulary: Vocabulary, replica: int = 0
+    ) -> None:
         self.directory = directory
         self._scenario = scenario
+        self._replica = replica
         self._grid = {"name": network.name, "hash": _hash(network.pandapower_json)}
-        self._rows = Rows(network, vocabulary).by_table
+        rows = Rows(network, vocabulary)
+        self._rows = rows.by_table
         self._tables = [name for name in self._rows if name in scenario.record or name in ALWAYS]
         self._buffers: dict[str, list[Columns]] = {name: [] for name in self._tables}
         self._words = {name: pa.array(vocabulary.names) for name in ("sender", "receiver", "seller", "buyer", "agent")}
@@ -69,7 +73,7 @@ class Recorder:
             "market": self._words["agent"],
         }
         self._words |= {"stage": pa.array(list(STAGES)), "reason": pa.array([str(r) for r in REASONS])}
-        self._words |= {"product": pa.array(PRODUCTS)}
+        self._words |= {"product": pa.array(PRODUCT_WORDS), "branch": pa.array(rows.branches)}
         self._arrow: dict[str, pa.Table] = {}
         self._flushed_at = monotonic()
         self._done = 0
@@ -130,16 +134,16 @@ class Recorder:
             "peerwatt": peerwatt.__version__,
             "versions": {name: version(name) for name in LIBRARIES},
             "name": scenario.name,
-            "mechanism": scenario.market.mechanism,
+            "mechanism": scenario.mechanism,
             "seed": scenario.seed,
-            "replica": 0,
+            "replica": self._replica,
             "scenario_hash": scenario.digest(),
             "grid": self._grid,
             "start": scenario.start.isoformat(),
             "period_s": scenario.time.period_s,
             "periods": scenario.time.periods,
             "periods_done": self._done,
-            "stages": list(STAGES),
+            "stages": list(scenario.stages),
             "exit_state": exit_state,
             "reason": reason,
             "wall_s": round(wall_s, 3),

@@ -132,6 +132,21 @@ class Results:
         return self._whole("trade")
 
     @property
+    def round(self) -> pd.DataFrame:
+        """One row per round of negotiation between peers and DSO."""
+        return self._whole("round")
+
+    @property
+    def signal(self) -> pd.DataFrame:
+        """One row per pair of peers that was blocked or had a cost, and round."""
+        return self._whole("signal")
+
+    @property
+    def flexibility(self) -> pd.DataFrame:
+        """One row per product that somebody offered to the DSO."""
+        return self._whole("flexibility")
+
+    @property
     def message(self) -> pd.DataFrame:
         """One row per message, or per counted group of messages."""
         return self._whole("message")
@@ -160,7 +175,7 @@ class Results:
             filters: conditions that rows must meet, e.g. ``[("stage", "==", "delivery")]``.
 
         Returns:
-            The rows in the order of the file; ``stage`` is ordered (forecast < p2p < delivery).
+            The rows in the order of the file; ``stage`` is ordered (forecast < p2p < final < delivery).
 
         Raises:
             ResultsError: if there is no such table or column, or the run did not record it.
@@ -169,7 +184,7 @@ class Results:
 
         frame: pd.DataFrame = self.arrow(name, columns, filters).to_pandas()
         if "stage" in frame:
-            stages = pd.CategoricalDtype([str(stage) for stage in STAGES], ordered=True)
+            stages = pd.CategoricalDtype(list(self.manifest.get("stages", STAGES)), ordered=True)
             frame["stage"] = frame["stage"].astype(stages)
         return frame
 

@@ -10,16 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from peerwatt.agents.context import Activated, RoundRecord
 from peerwatt.agents.messages import IntArray
+from peerwatt.agents.offers import PRODUCTS
+from peerwatt.agents.records import CapacityRound
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import BranchState, GridState
-from peerwatt.market.clearing import Status
+from peerwatt.market.clearing import Clearing, Status
+from peerwatt.market.product import Product
+from peerwatt.market.settlement import REASONS, Reason
 from peerwatt.sim.period import PeriodResult
 from peerwatt.sim.tables import STAGES
 
-__all__ = ["Columns", "Rows", "Vocabulary"]
+__all__ = ["PRODUCT_WORDS", "Columns", "Rows", "Vocabulary"]
 
 Columns = dict[str, Any]
+
+PRODUCT_WORDS = (str(Product.ENERGY), *PRODUCTS, str(Product.CAPACITY))
+"""Products by their code in the tables: energy, what devices can do for the DSO, capacity among peers."""
 
 _UNKNOWN = (
     "slack_p_mw",
@@ -36,7 +44,7 @@ _UNKNOWN = (
 
 
 class Vocabulary:
-    """Names by code: peers first, then supplier and DSO, then everyone else on the bus.
+    """Names by code: peers first, then supplier, DSO and market, then everyone else on the bus.
 
     Args:
         peers: names of the peers.
@@ -61,12 +69,16 @@ class Rows:
     def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
         self._network = network
         self._vocabulary = vocabulary
+        self.branches = [f"line {name}" for name in network.lines.name] + [f"trafo {n}" for n in network.trafos.name]
         self.by_table: dict[str, Callable[[PeriodResult], Columns]] = {
             "bus": self._bus,
             "line": self._line,
             "trafo": self._trafo,
             "bid": self._bid,
             "trade": _trade,
+            "round": _round,
+            "signal": _signal,
+            "flexibility": self._flexibility,
             "message": self._message,
             "settlement": _settlement,
             "agent": _agent,
@@ -80,9 +92,12 @@ class Rows:
         rows = [_grid_totals(state, self._network) for _, state in reached]
         for name in rows[0] if rows else ():
             columns[name] = [row[name] for row in rows]
-        at = [i for i, (code, _) in enumerate(reached) if STAGES[code] == "p2p"]
-        for name, value in _market_totals(result).items():
-            columns[name] = [value if i in at else None for i in range(n)]
+        for stage, totals in (
+            ("p2p", _market_totals(result)),
+            ("final", _flexibility_totals(result) | _capacity_totals(result)),
+        ):
+            for name, value in totals.items():
+                columns[name] = [value if STAGES[code] == stage else None for code, _ in reached]
         # All messages of a period stand at its last stage.
         total = sum(delivery.n for delivery in result.messages)
         columns["messages"] = [total if i == n - 1 else 0 for i in range(n)]
@@ -123,6 +138,22 @@ class Rows:
             "p_max_mw": bids.p_max_mw,
             "cost_a_eur_per_mw2h": bids.cost_a,
             "cost_b_eur_per_mwh": bids.cost_b,
+        }
+
+    def _flexibility(self, result: PeriodResult) -> Columns:
+        parts: list[Activated | CapacityRound] = [*result.flexibility, *result.capacity]
+        if not parts:
+            return {}
+        return {
+            "period": np.full(sum(len(part.account) for part in parts), result.period),
+            "cycle": np.concatenate([np.full(len(part.account), part.cycle) for part in parts]),
+            "agent": np.concatenate([part.account for part in parts]),
+            "bus": self._network.buses.index[np.concatenate([part.bus for part in parts])],
+            "product": 1 + np.concatenate([part.product for part in parts]),  # 0 is energy
+            **{
+                name: np.concatenate([getattr(part, name) for part in parts])
+                for name in ("offered_mw", "activated_mw", "bid_eur_per_mwh", "paid_eur")
+            },
         }
 
     def _message(self, result: PeriodResult) -> Columns:
@@ -185,24 +216,109 @@ def _market_totals(result: PeriodResult) -> Columns:
     return {
         "p2p_volume_mwh": float(volume) * result.period_h,
         "p2p_price_eur_per_mwh": price,
-        "social_welfare_eur": clearing.social_welfare_eur if clearing is not None and solved else None,
+        "social_welfare_eur": _welfare(result, clearing) if clearing is not None and solved else None,
         "market_status": clearing.status.value if clearing is not None else None,
         "iterations": clearing.iterations if clearing is not None else None,
+        "rounds": len(result.rounds),
+        "incentives_eur": _paid_for(result, Reason.INCENTIVE) - _paid_for(result, Reason.PENALTY),
+    }
+
+
+def _welfare(result: PeriodResult, clearing: Clearing) -> float:
+    """Welfare by the bids: what signals made trades cost or earn is a transfer or a mere weight, and not in it."""
+    signals, trades = result.rounds[-1].signals if result.rounds else None, result.trades
+    if signals is None:
+        return clearing.social_welfare_eur
+    cost = signals.seller_cost[trades.seller, trades.buyer] + signals.buyer_cost[trades.seller, trades.buyer]
+    return clearing.social_welfare_eur + float(cost @ trades.p_mw) * result.period_h
+
+
+def _paid_for(result: PeriodResult, reason: Reason) -> float:
+    entries = result.entries
+    return float(entries.amount_eur[entries.reason == REASONS.index(reason)].sum())
+
+
+def _flexibility_totals(result: PeriodResult) -> Columns:
+    parts = result.flexibility
+    if not parts:
+        return dict.fromkeys(("lfm_status", "lfm_volume_mwh", "lfm_cost_eur", "lfm_missing_mw"))
+    return {
+        "lfm_status": parts[-1].clearing.status.value,
+        "lfm_volume_mwh": float(sum(part.activated_mw.sum() for part in parts)) * result.period_h,
+        "lfm_cost_eur": float(sum(part.paid_eur.sum() for part in parts)),
+        "lfm_missing_mw": float(np.nan_to_num(parts[-1].clearing.missing_mw)),
+    }
+
+
+def _capacity_totals(result: PeriodResult) -> Columns:
+    parts = result.capacity
+    if not parts:
+        return dict.fromkeys(("capacity_mw", "capacity_missing_mw"))
+    return {
+        "capacity_mw": float(sum(part.activated_mw.sum() for part in parts)),
+        "capacity_missing_mw": parts[-1].missing_mw,
+    }
+
+
+def _round(result: PeriodResult) -> Columns:
+    rounds = result.rounds
+    signals = [each.signals for each in rounds]
+    return {
+        "period": np.full(len(rounds), result.period),
+        "cycle": [each.cycle for each in rounds],
+        "round": [each.number for each in rounds],
+        "converged": [each.converged for each in rounds],
+        "n_congested_lines": [each.n_congested if each.converged else None for each in rounds],
+        "overflow_sum_mw": [each.overflow_sum_mw if each.converged else None for each in rounds],
+        "n_voltage_violations": [each.n_voltage if each.converged else None for each in rounds],
+        "n_at_risk": [0 if each is None else len(each.at_risk) for each in signals],
+        "n_blocked": [0 if each is None else int(np.count_nonzero(each.blocked)) for each in signals],
+        "p2p_volume_mw": [each.p2p_volume_mw for each in rounds],
+        "residual_mw": [None if np.isnan(each.residual_mw) else each.residual_mw for each in rounds],
+    }
+
+
+def _signal(result: PeriodResult) -> Columns:
+    """Pairs that are blocked or have costs, one row each per round."""
+    parts = [_signal_rows(result.period, each) for each in result.rounds if each.signals is not None]
+    if not parts:
+        return {}
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+
+
+def _signal_rows(period: int, record: RoundRecord) -> dict[str, list[Any]]:
+    signals = record.signals
+    if signals is None:
+        raise ValueError("a round without signals has no rows")
+    seller, buyer = np.nonzero(signals.blocked | (signals.seller_cost != 0.0) | (signals.buyer_cost != 0.0))
+    n, cause = len(seller), signals.cause[seller, buyer].tolist()
+    return {
+        "period": [period] * n,
+        "cycle": [record.cycle] * n,
+        "round": [record.number] * n,
+        "kind": [str(signals.kind)] * n,
+        "seller": seller.tolist(),
+        "buyer": buyer.tolist(),
+        "branch": [None if each < 0 else each for each in cause],
+        "seller_cost_eur_per_mwh": signals.seller_cost[seller, buyer].tolist(),
+        "buyer_cost_eur_per_mwh": signals.buyer_cost[seller, buyer].tolist(),
     }
 
 
 def _trade(result: PeriodResult) -> Columns:
-    trades = result.trades
-    n = len(trades)
+    energy = (PRODUCT_WORDS.index(Product.ENERGY), max(len(result.rounds) - 1, 0), result.trades)
+    capacity = [(PRODUCT_WORDS.index(Product.CAPACITY), each.cycle, each.trades) for each in result.capacity]
+    parts = [energy, *capacity]
+    n = [len(trades) for _, _, trades in parts]
     return {
-        "period": np.full(n, result.period),
-        "product": np.zeros(n, dtype=np.int32),
-        "seller": trades.seller,
-        "buyer": trades.buyer,
-        "p_mw": trades.p_mw,
-        "price_eur_per_mwh": trades.price_eur_per_mwh,
-        "fee_eur_per_mwh": np.full(n, result.fee_eur_per_mwh),
-        "round": np.zeros(n, dtype=np.int32),
+        "period": np.full(sum(n), result.period),
+        "product": np.repeat([product for product, _, _ in parts], n),
+        **{
+            name: np.concatenate([getattr(trades, name) for _, _, trades in parts])
+            for name in ("seller", "buyer", "p_mw", "price_eur_per_mwh")
+        },
+        "fee_eur_per_mwh": np.concatenate((result.fee_eur_per_mwh, np.zeros(sum(n[1:])))),
+        "round": np.repeat([round_ for _, round_, _ in parts], n),
     }
 
 

@@ -20,6 +20,7 @@ def run(
     scenario: Scenario | str | Path = "lv-village",
     out: str | Path | None = None,
     on_period: Callable[[Simulation], None] | None = None,
+    replica: int = 0,
 ) -> Results:
     """Simulate a scenario and open its results.
 
@@ -27,6 +28,7 @@ def run(
         scenario: a scenario, the name of a shipped one, or the path of a file.
         out: results directory; by default a new one, ``results/<name>-<date>-<time>``.
         on_period: called after each period.
+        replica: number of the replica; each draws everything anew, the same for the same number.
 
     Raises:
         InputError: the scenario or the grid cannot be used.
@@ -34,7 +36,7 @@ def run(
     """
     chosen = scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)
     with results_directory(chosen.name, None if out is None else Path(out)) as directory:
-        simulation = Simulation(chosen, directory)
+        simulation = Simulation(chosen, directory, replica=replica)
     with simulation:
         simulation.run(on_period)
     return Results(directory)

@@ -16,15 +16,19 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, PrivateAttr, Strict, field_validator, model_validator
 
+from peerwatt.agents.conducts import CONDUCTS, Conduct, Truthful
+from peerwatt.agents.coordination import CoordinationSettings, Design, LfmSettings, Participant, Sequence, Service
 from peerwatt.agents.settings import ForecastSettings, PopulationSettings, Settings, TariffSettings
+from peerwatt.agents.timetable import Timetable
 from peerwatt.errors import Fault, ScenarioError
 from peerwatt.grid.cases import resolved_case
 from peerwatt.grid.engine import ENGINES
-from peerwatt.market.mechanism import MECHANISMS, Mechanism, make_mechanism
-from peerwatt.registry import nearest
+from peerwatt.market.mechanism import MECHANISMS, BookKind, Mechanism, make_mechanism
+from peerwatt.registry import construct, nearest
 from peerwatt.sim.events import Event
-from peerwatt.sim.reading import read_document, set_path, validated
-from peerwatt.sim.tables import TABLES
+from peerwatt.sim.reading import read_document, set_path
+from peerwatt.sim.tables import STAGES, TABLES, Stage
+from peerwatt.validation import validated
 
 __all__ = [
     "CommunicationSettings",
@@ -105,31 +109,43 @@ class TimeSettings(Settings):
 class MarketSettings(Settings):
     """How peers trade with each other."""
 
-    mechanism: str = Field(
-        "double_auction",
-        description="`double_auction` (uniform price, run by a mediator: CM1), `bilateral` (equilibrium of bilateral "
-        "trading: CM2), or the name of one's own.",
+    mechanism: str | None = Field(
+        None,
+        description="`double_auction` (uniform price, run by a mediator), `bilateral` (equilibrium of bilateral "
+        "trading), another shipped one (docs/mechanisms.md), or one's own; by default as `coordination.preset` says, "
+        "else `double_auction`.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Options of the mechanism, e.g. `k: 0.5` for the double auction."
     )
+    conduct: str = Field(
+        "truthful",
+        description="What the mediator does beyond its auction: `truthful` (nothing), `inc_dec` (congests the grid and "
+        "sells the relief, docs/strategic-conduct.md), or one's own.",
+    )
+    conduct_options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the conduct, e.g. `probe: 0.1` for `inc_dec`."
+    )
 
     @field_validator("mechanism")
     @classmethod
-    def _is_installed(cls, value: str) -> str:
-        return MECHANISMS.known(value)
+    def _is_installed(cls, value: str | None) -> str | None:
+        return None if value is None else MECHANISMS.known(value)
+
+    @field_validator("conduct")
+    @classmethod
+    def _conduct_is_known(cls, value: str) -> str:
+        return CONDUCTS.known(value)
 
     @model_validator(mode="after")
     def _takes_the_options(self) -> Self:
         try:
-            self.build()
+            construct(CONDUCTS, self.conduct, self.conduct_options)
+            if self.mechanism is not None:
+                make_mechanism(self.mechanism, **self.options)
         except ScenarioError as error:
             raise ValueError("; ".join(str(fault) for fault in error.faults)) from None
         return self
-
-    def build(self) -> Mechanism:
-        """Make the mechanism."""
-        return make_mechanism(self.mechanism, **self.options)
 
 
 class CommunicationSettings(Settings):
@@ -164,6 +180,8 @@ class Scenario(Settings):
     time: TimeSettings = TimeSettings()
     population: PopulationSettings = PopulationSettings()
     market: MarketSettings = MarketSettings()
+    coordination: CoordinationSettings = CoordinationSettings()
+    flexibility: LfmSettings = LfmSettings()
     tariff: TariffSettings = TariffSettings()
     forecast: ForecastSettings = ForecastSettings()
     communication: CommunicationSettings = CommunicationSettings()
@@ -189,6 +207,77 @@ class Scenario(Settings):
             if name not in TABLES:
                 raise ValueError(f"'{name}' is not a table; tables: {', '.join(TABLES)}")
         return tuple(name for name in TABLES if name in value)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        try:
+            design = self.design()
+            Timetable.of(design, self.time.period_s)
+        except ScenarioError as error:
+            raise ValueError("; ".join(str(fault) for fault in error.faults)) from None
+        participants = self.participants
+        if design.lfm and set(participants) <= {Participant.OUTSIDE} and not self.flexibility.outside:
+            raise ValueError(
+                "flexibility.participants: nobody can offer flexibility; let `peers` take part, or give resources in "
+                "flexibility.outside"
+            )
+        if design.lfm and Participant.MEDIATOR in participants and self.build_mechanism().book is not BookKind.STEPS:
+            raise ValueError(
+                f"flexibility.participants: mediator, but in bilateral trading (market.mechanism '{self.mechanism}') "
+                "there is none"
+            )
+        if Participant.MEDIATOR in participants and Participant.PEERS in participants:
+            raise ValueError("flexibility.participants: peers and mediator: the same flexibility would be sold twice")
+        if self.market.conduct != "truthful" and self.build_mechanism().book is not BookKind.STEPS:
+            raise ValueError(
+                f"market.conduct: {self.market.conduct} is a mediator's, but in bilateral trading (market.mechanism "
+                f"'{self.mechanism}') there is none"
+            )
+        if self.market.conduct != "truthful" and design.lfm and design.sequence is Sequence.ITERATIVE:
+            raise ValueError(
+                f"market.conduct: {self.market.conduct} with coordination.sequence iterative: what the flexibility "
+                "market has undone would be scheduled again in the next cycle; choose p2p_first"
+            )
+        if self.flexibility.outside and not design.lfm:
+            raise ValueError(
+                "flexibility.outside: resources without a flexibility market; set coordination.lfm to true"
+            )
+        return self
+
+    @property
+    def mechanism(self) -> str:
+        """Name of the mechanism, the preset's if the market names none."""
+        return self.market.mechanism or self.coordination.default_mechanism
+
+    def build_mechanism(self) -> Mechanism:
+        """Make the mechanism."""
+        return make_mechanism(self.mechanism, **self.market.options)
+
+    def build_conduct(self) -> Conduct:
+        """Make the mediator's conduct; truthful where it could not sell what it undoes, since then it cannot gain.
+
+        It cannot where it does not take part in the flexibility market, or where that market starts from the state
+        before trading (sequences `lfm_first` and `unrelated`).
+        """
+        design = self.design()
+        sells = design.lfm and Participant.MEDIATOR in self.participants and design.sequence is Sequence.P2P_FIRST
+        return construct(CONDUCTS, self.market.conduct, self.market.conduct_options) if sells else Truthful()
+
+    def design(self) -> Design:
+        """How market and grid are brought together."""
+        return self.coordination.design(self.mechanism, self.build_mechanism().book)
+
+    @property
+    def participants(self) -> tuple[Participant, ...]:
+        """Who may offer flexibility."""
+        return self.flexibility.participants or self.coordination.default_participants
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Stages of a period; `final` only where flexibility is bought or capacity traded."""
+        design = self.design()
+        flexible = design.lfm or design.service is Service.EXPLICIT
+        return tuple(stage for stage in STAGES if stage is not Stage.FINAL or flexible)
 
     @classmethod
     def load(cls, source: str | Path = "lv-village", changes: Mapping[str, Any] | None = None) -> Scenario:

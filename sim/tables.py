@@ -19,6 +19,7 @@ class Stage(StrEnum):
 
     FORECAST = "forecast"
     P2P = "p2p"
+    FINAL = "final"
     DELIVERY = "delivery"
 
 
@@ -36,7 +37,7 @@ def _value(name: str, unit: str, meaning: str, kind: pa.DataType | None = None) 
 
 
 _PERIOD = _key("period", pa.int32(), "number of the market period, from 0")
-_STAGE = _key("stage", _NAME, "forecast, p2p or delivery")
+_STAGE = _key("stage", _NAME, "forecast, p2p, final or delivery")
 
 
 def _branch(name: str) -> pa.Schema:
@@ -78,7 +79,15 @@ TABLES: dict[str, pa.Schema] = {
                 "gain of trading over the supplier alone, by the bids (stage p2p)",
             ),
             _value("market_status", "", "status of the clearing (stage p2p)", pa.string()),
-            _value("iterations", "", "rounds until the market cleared (stage p2p)", pa.int32()),
+            _value("iterations", "", "iterations of the clearing (stage p2p)", pa.int32()),
+            _value("rounds", "", "rounds of negotiation with the DSO (stage p2p)", pa.int32()),
+            _value("incentives_eur", "EUR", "what the DSO pays less what it collects by its signals (stage p2p)"),
+            _value("lfm_status", "", "status of the last flexibility market (stage final)", pa.string()),
+            _value("lfm_volume_mwh", "MWh", "flexibility activated, up and down (stage final)"),
+            _value("lfm_cost_eur", "EUR", "what the DSO is to pay for flexibility (stage final)"),
+            _value("lfm_missing_mw", "MW", "flow that no bid could bring below its limit (stage final)"),
+            _value("capacity_mw", "MW", "capacity that peers provide at the DSO's request (stage final)"),
+            _value("capacity_missing_mw", "MW", "requested in the last round, provided by nobody (stage final)"),
             _value("messages", "", "messages sent in the period (rows of the last stage)", pa.int64()),
         ]
     ),
@@ -89,8 +98,12 @@ TABLES: dict[str, pa.Schema] = {
             _key("bus", pa.int64(), "index of the bus in network.json"),
             _value("vm_pu", "pu", "voltage magnitude"),
             _value("va_degree", "degree", "voltage angle"),
-            _value("p_mw", "MW", "net injection of the units at the bus"),
-            _value("q_mvar", "Mvar", "net reactive injection of the units at the bus"),
+            _value("p_mw", "MW", "net injection of the units at the bus, at 1 pu"),
+            _value(
+                "q_mvar",
+                "Mvar",
+                "net reactive injection at the bus, at 1 pu; of voltage-regulating generators as solved",
+            ),
         ]
     ),
     "line": _branch("line"),
@@ -110,13 +123,54 @@ TABLES: dict[str, pa.Schema] = {
     "trade": pa.schema(
         [
             _PERIOD,
-            _key("product", _NAME, "energy"),
+            _key("product", _NAME, "energy, or capacity: power that is held for the period"),
             _key("seller", _NAME, "who sells"),
             _key("buyer", _NAME, "who buys"),
             _value("p_mw", "MW", "traded power, positive"),
             _value("price_eur_per_mwh", "EUR/MWh", "price that the buyer pays the seller"),
             _value("fee_eur_per_mwh", "EUR/MWh", "network fee that the buyer pays the DSO"),
             _value("round", "", "negotiation round in which it was closed", pa.int32()),
+        ]
+    ),
+    "round": pa.schema(
+        [
+            _PERIOD,
+            _key("cycle", pa.int32(), "cycle of trading and flexibility"),
+            _key("round", pa.int32(), "round of negotiation in the cycle"),
+            _value("converged", "", "whether the power flow has a solution", pa.bool_()),
+            _value("n_congested_lines", "", "lines and transformers above their limit", pa.int32()),
+            _value("overflow_sum_mw", "MW", "flow above the limit, summed over congested lines"),
+            _value("n_voltage_violations", "", "buses outside their voltage band", pa.int32()),
+            _value("n_at_risk", "", "lines and transformers that signals protect", pa.int32()),
+            _value("n_blocked", "", "ordered pairs of peers that must not trade", pa.int64()),
+            _value("p2p_volume_mw", "MW", "power traded between peers"),
+            _value("residual_mw", "MW", "change of the peers' net trades since the round before"),
+        ]
+    ),
+    "signal": pa.schema(
+        [
+            _PERIOD,
+            _key("cycle", pa.int32(), "cycle of trading and flexibility"),
+            _key("round", pa.int32(), "round of negotiation in the cycle"),
+            _key("kind", _NAME, "blocking, incentive, fee or weight"),
+            _key("seller", _NAME, "who would sell"),
+            _key("buyer", _NAME, "who would buy"),
+            _value("branch", "", "line or transformer that is the reason for blocking", _NAME),
+            _value("seller_cost_eur_per_mwh", "EUR/MWh", "what it costs the seller besides the price"),
+            _value("buyer_cost_eur_per_mwh", "EUR/MWh", "what it costs the buyer besides the price"),
+        ]
+    ),
+    "flexibility": pa.schema(
+        [
+            _PERIOD,
+            _key("cycle", pa.int32(), "number of the flexibility market, or round of capacity trading, in the period"),
+            _key("agent", _NAME, "who offers"),
+            _key("bus", pa.int64(), "index of the bus in network.json"),
+            _key("product", _NAME, "consume_less, generate_less or consume_more"),
+            _value("offered_mw", "MW", "power offered, positive"),
+            _value("activated_mw", "MW", "power activated, positive"),
+            _value("bid_eur_per_mwh", "EUR/MWh", "what is wanted"),
+            _value("paid_eur", "EUR", "what is due once it is delivered; negative where the provider pays"),
         ]
     ),
     "message": pa.schema(
@@ -135,7 +189,7 @@ TABLES: dict[str, pa.Schema] = {
             _PERIOD,
             _key("payer", _NAME, "whose account is debited"),
             _key("payee", _NAME, "whose account is credited"),
-            _key("reason", _NAME, "p2p, supply, feed_in, imbalance, network_fee, losses"),
+            _key("reason", _NAME, "what for, such as p2p or supply; the design, section 7, has all"),
             _value("amount_eur", "EUR", "amount, never negative"),
         ]
     ),

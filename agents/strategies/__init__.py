@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from peerwatt.agents.messages import BoolArray, FloatArray
 from peerwatt.errors import AgentError
 from peerwatt.registry import Registry
 
-__all__ = ["STRATEGIES", "Group", "OnePeer", "Strategy", "group_strategy", "strategy"]
+__all__ = ["STRATEGIES", "Group", "OnePeer", "Resells", "Strategy", "group_strategy", "strategy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,10 @@ class OnePeer:
         last_price_eur_per_mwh: mean price of its trades of the period before; NaN without.
         supply_eur_per_mwh: the supplier's price.
         feed_in_eur_per_mwh: what the supplier pays for surplus.
+        sell_incentive_eur_per_mwh: best incentive that the DSO has offered it for selling to any partner, 0 without.
+        buy_incentive_eur_per_mwh: the same for buying.
+        imbalance_short_eur_per_mwh: what energy costs that it sells and does not deliver.
+        imbalance_long_eur_per_mwh: what it gets for energy that it buys and does not consume.
         rng: random numbers for this purpose alone.
     """
 
@@ -56,6 +60,10 @@ class OnePeer:
     last_price_eur_per_mwh: float
     supply_eur_per_mwh: float
     feed_in_eur_per_mwh: float
+    sell_incentive_eur_per_mwh: float
+    buy_incentive_eur_per_mwh: float
+    imbalance_short_eur_per_mwh: float
+    imbalance_long_eur_per_mwh: float
     rng: np.random.Generator
 
 
@@ -74,6 +82,10 @@ class Group:
     last_price_eur_per_mwh: FloatArray
     supply_eur_per_mwh: float
     feed_in_eur_per_mwh: float
+    sell_incentive_eur_per_mwh: FloatArray
+    buy_incentive_eur_per_mwh: FloatArray
+    imbalance_short_eur_per_mwh: float
+    imbalance_long_eur_per_mwh: float
     rng: np.random.Generator
 
     def one(self, row: int) -> OnePeer:
@@ -90,6 +102,10 @@ class Group:
             float(self.last_price_eur_per_mwh[row]),
             self.supply_eur_per_mwh,
             self.feed_in_eur_per_mwh,
+            float(self.sell_incentive_eur_per_mwh[row]),
+            float(self.buy_incentive_eur_per_mwh[row]),
+            self.imbalance_short_eur_per_mwh,
+            self.imbalance_long_eur_per_mwh,
             self.rng,
         )
 
@@ -102,9 +118,23 @@ class Strategy(Protocol):
         ...
 
 
+@runtime_checkable
+class Resells(Protocol):
+    """A strategy that also trades, in bilateral trading, against the direction of its peers' own power.
+
+    What a consumer sells it buys from others or from the supplier, what a producer buys it sells on: such trades move
+    no energy. What is left of them at the meter is imbalance.
+    """
+
+    def resale_mw(self, group: Group, /) -> FloatArray:
+        """How much each peer offers to trade against its own direction, not negative, (n_peers,)."""
+        ...
+
+
+_SHIPPED = ("grid_aware", "incentive_collector", "truthful", "zero_intelligence")
+
 STRATEGIES: Registry[Strategy] = Registry(
-    "strategy",
-    {name: f"peerwatt.agents.strategies.{name}:{name}" for name in ("grid_aware", "truthful", "zero_intelligence")},
+    "strategy", {name: f"peerwatt.agents.strategies.{name}:{name}" for name in _SHIPPED}
 )
 group_strategy = STRATEGIES.register
 

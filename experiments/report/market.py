@@ -139,7 +139,7 @@ def trades_section(results: Results, periods: Periods) -> Section:
     title = "Who traded with whom"
     if "trade" not in results.tables:
         return Section("trades", title, note("Trades were not recorded (add trade to record: in the scenario)."))
-    rows = results.arrow("trade", ["seller", "buyer", "p_mw"])
+    rows = results.arrow("trade", ["seller", "buyer", "p_mw"], [("product", "==", "energy")])
     energy = np.nan_to_num(numbers(rows, "p_mw")) * periods.hours
     if not energy.sum() > 0.0:
         return Section("trades", title, note("No energy was traded between peers."))

@@ -22,6 +22,10 @@ def group(n: int = 3, **changes: Any) -> Group:
         "last_price_eur_per_mwh": np.full(n, np.nan),
         "supply_eur_per_mwh": 300.0,
         "feed_in_eur_per_mwh": 80.0,
+        "sell_incentive_eur_per_mwh": np.zeros(n),
+        "buy_incentive_eur_per_mwh": np.zeros(n),
+        "imbalance_short_eur_per_mwh": 300.0,
+        "imbalance_long_eur_per_mwh": 80.0,
         "rng": np.random.default_rng(0),
     }
     return Group(**(values | changes))

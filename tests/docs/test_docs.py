@@ -13,10 +13,11 @@ import yaml
 import peerwatt
 from peerwatt.agents.strategies import STRATEGIES
 from peerwatt.grid.engine import ENGINES
+from peerwatt.grid.library.catalog import CASES
 from peerwatt.market.mechanism import MECHANISMS
-from peerwatt.sim.reading import validated
 from peerwatt.sim.scenario import Scenario
 from peerwatt.sim.tables import TABLES
+from peerwatt.validation import validated
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -49,7 +50,7 @@ def name(page: Path) -> str:
 @pytest.fixture
 def registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page registers is gone after the test."""
-    for registry in (STRATEGIES, ENGINES, MECHANISMS):
+    for registry in (STRATEGIES, ENGINES, MECHANISMS, CASES):
         monkeypatch.setattr(registry, "_items", dict(registry._items))
 
 

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from io import StringIO
@@ -49,6 +50,18 @@ def test_a_run_that_was_stopped_says_how_far_it_came_and_why(tmp_path):
     text = printed(tiny(tmp_path, exit_state="stopped", reason="strategy [bold] raised", periods=9))
     assert "stopped" in text
     assert "4 of 9 periods done: strategy [bold] raised" in text
+
+
+def test_a_flexibility_market_is_told_of_only_where_there_is_one(tmp_path):
+    assert "Flexibility market" not in printed(tiny(tmp_path / "without"))
+    path = tiny(tmp_path / "with")
+    kpi = json.loads((path / "kpi.json").read_text())
+    kpi |= {"lfm_runs": 3, "lfm_volume_mwh": 0.5, "lfm_cost_eur": 12.0, "rounds_mean": 1.5, "incentives_eur": 2.0}
+    kpi |= {"lfm_infeasible_percent": 25.0, "lfm_missing_max_mw": 0.0031}
+    (path / "kpi.json").write_text(json.dumps(kpi))
+    text = printed(path)
+    for part in ("3 of 4 periods", "500 kWh activated, 12.00 EUR", "25.0 %", "up to 3.10 kW", "1.50", "2.00 EUR"):
+        assert part in text, part
 
 
 def test_the_report_is_named_once_it_is_there(tmp_path):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from peerwatt.market.innovation import consensus_innovation
 from peerwatt.market.mechanism import make_mechanism
 from peerwatt.market.negotiation import negotiate
 from peerwatt.market.rounds import Settings
+from peerwatt.market.sides import Sides
 from tests.oracles import welfare_of
 from tests.strategies import quadratic_books, random_quadratic_book
 
@@ -238,3 +239,15 @@ def test_nothing_is_agreed_before_everybody_has_spoken() -> None:
     for seed in range(20):
         result = admm(book, np.random.default_rng(seed), communication=Communication(activity=0.3))
         assert result.p_mw == pytest.approx([1e-3, -1e-3])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sides_laid_out_like_those_of_an_earlier_book_are_the_same(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    book = random_quadratic_book(rng, 12)
+    changed = replace(book, seller_cost=rng.uniform(0.0, 9.0, book.n_pairs), buyer_cost=book.buyer_cost + 1.0)
+    fewer = replace(changed, p_max_mw=np.where(np.arange(book.n_agents) < 4, 0.0, book.p_max_mw))
+    for other in (changed, fewer):  # costs alone have changed; some pairs can no longer trade
+        anew, again = Sides.of(other), Sides.of(other, like=Sides.of(book))
+        for field in fields(Sides):
+            assert np.array_equal(getattr(anew, field.name), getattr(again, field.name))

@@ -77,8 +77,9 @@ def test_names_that_mesa_uses_stay_free() -> None:
 
 def test_gates_close_strictly_inside_the_period() -> None:
     with Simulation(small_scenario(1, time__period_s=60, time__periods=1), case=small_case(1)) as simulation:
-        gates = simulation.context.gates
-        assert 0 < gates.gate_s < gates.check_s < gates.delivery_s < 60
+        timetable = simulation.context.timetable
+        (only,) = timetable.rounds
+        assert 0 <= only.call_s < only.gate_s < only.check_s < timetable.delivery_s < 60
 
 
 def test_no_message_to_the_dso_or_to_third_parties_can_carry_a_price() -> None:

@@ -1,0 +1,90 @@
+"""What peers can do on top of their schedule when the DSO needs flexibility, and what they want for it.
+
+Three products, in this order: consume less (upward), generate less and consume more (both downward). What is traded
+with a peer is committed: energy that is sold is not curtailed, energy that is bought is consumed (D5.3, section
+5.2.2: volumes realised in the peer-to-peer market are cleared from the original order book).
+
+A peer wants what it costs it, and a mark-up. Consuming less loses the marginal utility of the usual consumption,
+which is the supplier's price, and saves the supplier's price: nothing on balance. Generating less loses the feed-in
+price. Consuming more pays the supplier's price for a utility that falls along the band (`peerwatt.agents.flexibility`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from peerwatt.agents.coordination import LfmSettings
+from peerwatt.agents.devices import Outlook
+from peerwatt.agents.flexibility import Position
+from peerwatt.agents.messages import FloatArray, IntArray
+from peerwatt.agents.settings import TariffSettings
+
+__all__ = ["DIRECTION", "PRODUCTS", "Markups", "flexibility_offers"]
+
+PRODUCTS = ("consume_less", "generate_less", "consume_more")
+"""Names of the products, by column (`peerwatt.agents.devices`)."""
+
+DIRECTION: IntArray = np.array([1, -1, -1])
+"""Direction of each product: 1 upward (feeds in more, or draws less), -1 downward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Markups:
+    """What peers want beyond their cost, EUR/MWh; arrays (n_peers,).
+
+    Attributes:
+        up: for consuming less.
+        down: for generating less and for consuming more.
+    """
+
+    up: FloatArray
+    down: FloatArray
+
+    @classmethod
+    def draw(cls, settings: LfmSettings, n_peers: int, rng: np.random.Generator) -> Markups:
+        """Draw uniformly within the settings' ranges."""
+        share = rng.random((2, n_peers))
+        ranges = (settings.up_markup_eur_per_mwh, settings.down_markup_eur_per_mwh)
+        up, down = (low + (high - low) * each for (low, high), each in zip(ranges, share, strict=True))
+        return cls(up, down)
+
+
+def flexibility_offers(
+    outlook: Outlook,
+    position: Position,
+    p_traded_mw: FloatArray,
+    p_change_mw: FloatArray,
+    markups: Markups,
+    settings: LfmSettings,
+    tariff: TariffSettings,
+) -> tuple[FloatArray, FloatArray]:
+    """What every peer offers.
+
+    Args:
+        outlook: its forecast.
+        position: its position before trading.
+        p_traded_mw: (n_peers,) net power sold to other peers, as far as it knows.
+        p_change_mw: (n_peers,) by how much that moves its net power from the firm power.
+        markups: what it wants beyond its cost.
+        settings: which shares are flexible.
+        tariff: the outside option.
+
+    Returns:
+        Power, MW, and price, EUR/MWh, each (n_peers, n_products).
+    """
+    load, generation = -outlook.load_mw, outlook.generation_mw
+    extra = np.maximum(position.usual_mw - position.firm_mw - p_change_mw, 0.0)
+    bought = np.maximum(-p_traded_mw - np.maximum(-p_change_mw, 0.0), 0.0)
+    reduce = np.clip(load - bought, 0.0, settings.load_share * load)
+    curtail = np.clip(generation - np.maximum(p_traded_mw, 0.0), 0.0, settings.generation_share * generation)
+    more = np.maximum(outlook.band_mw - extra, 0.0)
+    spread = tariff.supply_eur_per_mwh - tariff.feed_in_eur_per_mwh
+    utility_lost = position.slope * (extra + 0.5 * more) - np.where(position.producer, spread, 0.0)
+    price = (
+        markups.up,
+        tariff.feed_in_eur_per_mwh + markups.down,
+        np.maximum(utility_lost, 0.0) + markups.down,
+    )
+    return np.stack((reduce, curtail, more), axis=1), np.stack(price, axis=1)
