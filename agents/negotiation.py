@@ -167,6 +167,8 @@ class NegotiatedMarket(Market):
         rounds, tolerance, (primal, dual) = int(known.number.max()) + 1, self._settings.tolerance, known.residuals()
         if not self._agreed:
             message = f"residuals primal {primal:.1e}, dual {dual:.1e} after {rounds} rounds; wanted {tolerance:.1e}"
+            if not rounds:
+                message = "nobody has reported a proposal"
             return failed_clearing(Status.NOT_CONVERGED, n, iterations=rounds, message=message)
         context, private = self.context, self.context.private
         seller, buyer = bids.peer[sides.seller], bids.peer[sides.buyer]

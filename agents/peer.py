@@ -7,9 +7,8 @@ strategy, once per round.
 
 from __future__ import annotations
 
-from typing import Any
-
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from mesa import Model

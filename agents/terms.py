@@ -41,8 +41,8 @@ class Terms:
     def none(cls, n_peers: int, *, lists: bool = False) -> Terms:
         """Nobody has been told anything."""
         shape = (n_peers, n_peers)
-        free = np.ones((2, n_peers), dtype=np.bool_)
-        return cls(np.zeros(shape), np.zeros(shape), *free, np.full(n_peers, _NEVER), lists)
+        feed, draw = np.ones((2, n_peers), dtype=np.bool_)
+        return cls(np.zeros(shape), np.zeros(shape), feed, draw, np.full(n_peers, _NEVER), lists)
 
     def hear_list(
         self,

@@ -116,6 +116,8 @@ class Together:
 
     def step(self, number: int) -> None:
         """Let all peers hear, report and propose."""
+        if not self._active.any():
+            return
         if number:
             self._hear(self._active)
             price = self._talk.price - 0.5 * (self._talk.price - self._talk.heard_price)
