@@ -231,6 +231,7 @@ def worst_mismatch_mva(network, state):
     return np.abs(np.delete(power, model.slack_node)).max()
 
 
+@pytest.mark.slow
 @RELAXED
 @given(net=meshed_nets(), seed=st.integers(0, 1000))
 def test_pandapower_agrees_on_random_meshed_grids(net, seed):
@@ -265,6 +266,7 @@ def test_auto_falls_back_to_pandapower_and_names_the_element(caplog):
     assert "cable 1" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [street, pn.mv_oberrhein, lambda: with_shunt(street()), lambda: two_grids(street())])
 def test_a_state_goes_back_to_pandapower_with_its_results(make):
     with quiet():

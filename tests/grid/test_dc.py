@@ -32,6 +32,7 @@ def assert_like_rundcpp(net, seed):
     assert state.p_mw.sum() + state.slack_p_mw == pytest.approx(state.losses_mw, abs=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(net=radial_nets(), seed=st.integers(0, 1000))
 def test_dc_is_pandapowers_on_random_radial_grids(net, seed):

@@ -314,6 +314,7 @@ def test_a_cable_of_a_metre_is_solved_as_closely_as_rounding_allows():
     np.testing.assert_allclose(state.vm_pu, make_engine("power-grid-model", network).solve(p_mw, p_mw / 3).vm_pu)
 
 
+@pytest.mark.slow
 def test_the_reference_is_closer_than_pandapower_stops_by_default():
     network = load_case("ieee-eu-lv").network
     p_mw, q_mvar = injections(network, 1e-4, 0)

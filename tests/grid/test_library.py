@@ -187,6 +187,7 @@ def test_batteries_of_cigre_mv_have_an_energy(library):
     assert units.soc[battery] == pytest.approx([0.5, 0.5])
 
 
+@pytest.mark.slow
 def test_the_balanced_feeder_draws_what_the_single_phases_draw(library):
     from pandapower.networks import ieee_european_lv_asymmetric
 

@@ -42,6 +42,7 @@ def test_voltages_fall_by_the_path_that_two_buses_share():
     np.testing.assert_allclose(state.line.loading_percent, percent, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(net=radial_nets(), seed=st.integers(0, 1000))
 def test_the_error_against_ac_shrinks_with_the_load_and_power_is_conserved(net, seed):

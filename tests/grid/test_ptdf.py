@@ -44,6 +44,7 @@ def test_it_is_that_of_pandapower(make):
     np.testing.assert_allclose(ptdf(grid), theirs, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @RANDOM
 @given(net=radial_nets())
 def test_tree_and_reactances_agree_on_radial_nets(net):

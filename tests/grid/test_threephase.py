@@ -113,6 +113,7 @@ def test_the_european_feeder_has_55_single_phase_loads():
     assert network.p_mw.sum(axis=0) == pytest.approx([-0.017436, -0.033698, -0.006224], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_random_loads_on_the_european_feeder_are_those_of_the_arbiter_and_of_runpp_3ph(european):
     network, engine, reference = engines(european)
     rng = np.random.default_rng(3)

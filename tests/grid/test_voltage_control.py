@@ -322,6 +322,7 @@ def test_options_of_a_network_that_would_change_the_power_flow_are_refused():
     assert len(caught.value.faults) == 2
 
 
+@pytest.mark.slow
 def test_loads_of_one_kind_may_share_a_bus():
     net = with_zip()
     pp.create_load(net, 3, p_mw=0.01, q_mvar=0.002, **dict(zip(ZIP, net.load.loc[1, ZIP].astype(float), strict=True)))
@@ -343,6 +344,7 @@ def test_the_cache_gives_back_what_was_stored(make, tmp_path):
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
+@pytest.mark.slow
 def test_transforms_keep_generators_and_dependence():
     net = with_zip()
     net.load.loc[0, "p_mw"] = 0.0
@@ -367,6 +369,7 @@ def test_a_generator_that_loses_its_grid_holds_no_voltage():
     assert np.isfinite(state.q_mvar).all()
 
 
+@pytest.mark.slow
 def test_sensitivities_where_a_generator_holds_the_voltage_are_those_of_the_engine():
     net = with_generator()
     pp.create_line(net, 1, 4, 0.2, CABLE, name="ring")

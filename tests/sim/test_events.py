@@ -34,7 +34,7 @@ def simulate(case: GridCase, *events: dict[str, Any], **changes: Any) -> list[Pe
 OUTAGE = {"kind": "line_outage", "line": "Line 4", "begin": "2030-06-01 00:30", "end": "2030-06-01 01:15"}
 
 
-@pytest.mark.parametrize("engine", ["power-grid-model", "pandapower"])
+@pytest.mark.parametrize("engine", ["power-grid-model", pytest.param("pandapower", marks=pytest.mark.slow)])
 def test_who_is_behind_a_line_that_is_out_has_no_supply_until_it_is_back(case: GridCase, engine: str) -> None:
     usual = simulate(case, grid__engine=engine)
     results = simulate(case, OUTAGE, grid__engine=engine)
