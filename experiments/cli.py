@@ -15,6 +15,7 @@ import typer
 
 from peerwatt import __version__
 from peerwatt.errors import InputError, PeerwattError
+from peerwatt.experiments.pool import Backend, Pool
 from peerwatt.experiments.studies.cli import studies
 
 if TYPE_CHECKING:
@@ -225,22 +226,51 @@ def sequence(
         typer.echo(f"Diagram: {mermaid}")
 
 
+@app.command()
+def sweep(
+    experiment: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="Shipped experiment, or path; `peerwatt schema experiment`.")
+    ],
+    replicas: Annotated[int | None, typer.Option(min=1, help="How often, in place of the file's.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time; by default one per processor.")] = None,
+    backend: Annotated[Backend, typer.Option(help="What runs them.")] = Backend.LOKY,
+    address: Annotated[str, typer.Option(help="Scheduler of a Dask or Ray cluster that is there.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Results directory; by default results/NAME.")] = None,
+    rerun_failed: Annotated[bool, typer.Option("--rerun-failed", help="Run what failed again.")] = False,  # noqa: FBT002
+    recompute: Annotated[bool, typer.Option("--recompute", help="Throw away what is there.")] = False,  # noqa: FBT002
+) -> None:
+    """Run many replicas of many variants, as an experiment file says; the same command again resumes.
+
+    Ends with 1 when a run failed; the others are kept and shown.
+    """
+    from peerwatt.experiments.sweep.command import run_sweep
+
+    pool = Pool(backend, jobs, address)
+    if not run_sweep(experiment, replicas, pool, out, rerun_failed=rerun_failed, recompute=recompute):
+        raise typer.Exit(1)
+
+
 class Document(StrEnum):
     """Kinds of input files."""
 
     SCENARIO = "scenario"
     BOOK = "book"
+    EXPERIMENT = "experiment"
 
 
 @app.command()
 def schema(
     document: Annotated[Document, typer.Argument(help="Which kind of file.")] = Document.SCENARIO,
 ) -> None:
-    """Print the JSON Schema of scenario files or order books, for editors."""
+    """Print the JSON Schema of scenario files, order books or experiment files, for editors."""
     if document is Document.BOOK:
         from peerwatt.market.bookfile import BookFile
 
         text = BookFile.model_json_schema()
+    elif document is Document.EXPERIMENT:
+        from peerwatt.experiments.sweep.experiment import Experiment
+
+        text = Experiment.model_json_schema()
     else:
         from peerwatt.sim.scenario import Scenario
 

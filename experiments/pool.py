@@ -138,9 +138,9 @@ class Pool:
 
         jobs = self.jobs or (-1 if self.backend in _INSTALL else cpu_count())
         if one_at_a_time:
-            jobs = 2  # with one, joblib would call it in this process
-        elif jobs > 0:
-            jobs = min(jobs, len(tasks))
+            jobs = 2
+        elif jobs > 1:
+            jobs = max(2, min(jobs, len(tasks)))  # with one, joblib would call it in this process
         kind: dict[str, Any] = {} if self.backend in _INSTALL else {"backend": str(self.backend)}
         if self.backend is Backend.RAY:
             yield from _in_slices(handed_out(), jobs)
@@ -161,8 +161,9 @@ def _in_slices(calls: Iterable[Any], jobs: int) -> Iterator[Any]:
 
     n_jobs = effective_n_jobs(jobs)
     rest = iter(calls)
-    while some := list(islice(rest, 4 * n_jobs)):
-        yield from Parallel(n_jobs=n_jobs)(some)
+    with Parallel(n_jobs=n_jobs) as parallel:
+        while some := list(islice(rest, 4 * n_jobs)):
+            yield from parallel(some)
 
 
 def _deaths(backend: Backend) -> tuple[type[Exception], ...]:

@@ -1,0 +1,193 @@
+"""From an experiment to its variants: points of the design, their scenarios, and what their results depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from peerwatt.errors import Fault, ScenarioError
+from peerwatt.experiments.comparison import Variant
+from peerwatt.experiments.replica import RECORD
+from peerwatt.experiments.sweep.experiment import Experiment
+from peerwatt.sim.scenario import Scenario
+
+__all__ = ["Plan", "points"]
+
+_LAYERS = ("agents", "grid", "market", "sim")
+_LIBRARIES = ("clarabel", "highspy", "numba", "numpy", "pandapower", "piqp", "power-grid-model", "scipy")
+_SHOWN = 8  # faults of variants that are named one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is run.
+
+    Attributes:
+        experiment: the experiment.
+        variants: names and changes, in the order of the design.
+        labels: of each variant, its level or value by factor.
+        scenarios: of each variant, with paths that hold anywhere.
+        digests: of each variant, hash of its scenario and of the files that it reads.
+        reference: name of the variant that the others are compared to.
+    """
+
+    experiment: Experiment
+    variants: tuple[Variant, ...]
+    labels: tuple[dict[str, str], ...]
+    scenarios: tuple[Scenario, ...]
+    digests: tuple[str, ...]
+    reference: str
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Plan:
+        """Make the plan.
+
+        Raises:
+            InputError: a variant is refused, a distribution reaches what the scenario refuses, or there is no such
+                reference; all faults at once.
+        """
+        base = Scenario.load(experiment.base_source, {**experiment.set, "seed": experiment.seed, "record": RECORD})
+        drawn = points(experiment)
+        _check_reach(experiment, base)
+        names = _names(experiment, drawn)
+        variants = tuple(
+            Variant(name, {key: value for key, (_, value) in point.items()})
+            for name, point in zip(names, drawn, strict=True)
+        )
+        labels = tuple({key: label for key, (label, _) in point.items()} for point in drawn)
+        scenarios = _scenarios(experiment, base, variants)
+        file_digest = cache(_file_digest)
+        return cls(
+            experiment,
+            variants,
+            labels,
+            tuple(scenario.resolved() for scenario in scenarios),
+            tuple(_digest(scenario, file_digest) for scenario in scenarios),
+            _reference(experiment, names, labels),
+        )
+
+    def manifest(self) -> dict[str, Any]:
+        """What results depend on: two sweeps with equal manifests have equal results, replica by replica."""
+        return {
+            "kind": "sweep",
+            "seed": self.experiment.seed,
+            "scenario": [
+                {"name": variant.name, "labels": labels, "digest": digest}
+                for variant, labels, digest in zip(self.variants, self.labels, self.digests, strict=True)
+            ],
+            "code": _code_digest(),
+            "versions": {name: version(name) for name in ("peerwatt", *_LIBRARIES)},
+        }
+
+
+def points(experiment: Experiment) -> list[dict[str, tuple[str, Any]]]:
+    """Points of the design: label and value by factor.
+
+    A full factorial has the last factor vary fastest. Sampled designs are scrambled by the experiment's seed
+    (`scipy.stats.qmc`), and mapped through the inverse of each factor's cumulated distribution.
+    """
+    factors, design = experiment.factors, experiment.design
+    if design.method == "full_factorial":
+        return [
+            dict(zip(factors, combination, strict=True))
+            for combination in product(*(factor.levels.items() for factor in factors.values()))
+        ]
+    from scipy.stats import qmc
+
+    make = qmc.LatinHypercube if design.method == "latin_hypercube" else qmc.Sobol
+    share = make(d=len(factors), rng=np.random.default_rng(experiment.seed)).random(design.points or 1)
+    columns = [factor.at(share[:, k]) for k, factor in enumerate(factors.values())]
+    return [dict(zip(factors, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _names(experiment: Experiment, drawn: list[dict[str, tuple[str, Any]]]) -> list[str]:
+    """Labels of a full factorial; of a sampled design the number of the point."""
+    if experiment.design.method == "full_factorial":
+        return [" | ".join(label for label, _ in point.values()) for point in drawn]
+    digits = len(str(len(drawn) - 1))
+    return [f"point {k:0{digits}d}" for k in range(len(drawn))]
+
+
+def _scenarios(experiment: Experiment, base: Scenario, variants: tuple[Variant, ...]) -> list[Scenario]:
+    scenarios: list[Scenario] = []
+    refused: dict[str, list[str]] = {}
+    for variant in variants:
+        try:
+            scenarios.append(base.replace(variant.changes))
+        except ScenarioError as error:
+            for fault in error.faults:
+                refused.setdefault(str(fault), []).append(variant.name)
+    if refused:
+        faults = []
+        for text, names in list(refused.items())[:_SHOWN]:
+            others = f" and {len(names) - 1} others" if len(names) > 1 else ""
+            faults.append(Fault(f"{experiment.name}: variant '{names[0]}'{others}", text))
+        raise ScenarioError(faults)
+    return scenarios
+
+
+def _check_reach(experiment: Experiment, base: Scenario) -> None:
+    """Refuse a distribution without bounds where the scenario has some.
+
+    Raises:
+        ScenarioError: it would be refused one draw in a million.
+    """
+    faults = []
+    for key, factor in experiment.factors.items():
+        for _, value in factor.extremes() if factor.unbounded else ():
+            try:
+                base.replace({key: value})
+            except ScenarioError as error:
+                where = f"{experiment.name}: factors.{key}"
+                faults.append(
+                    Fault(where, f"{factor.distribution} reaches {value:g}: {error.faults[0]}", "give low and high")
+                )
+    if faults:
+        raise ScenarioError(faults)
+
+
+def _reference(experiment: Experiment, names: list[str], labels: tuple[dict[str, str], ...]) -> str:
+    wanted = experiment.reference
+    for name, own in zip(names, labels, strict=True):
+        if all(own[key] == label for key, label in wanted.items()):
+            return name
+    said = ", ".join(f"{key} {label}" for key, label in wanted.items())
+    raise ScenarioError(Fault(f"{experiment.name}: reference", f"no point of the design has {said}", "leave it out"))
+
+
+def _digest(scenario: Scenario, file_digest: Callable[[Path], str]) -> str:
+    """Hash of a scenario and of the grid and profiles that it reads from files."""
+    from peerwatt.grid.cases import case_file
+
+    files = [case_file(scenario.grid.case, base_dir=scenario.base)]
+    files.append(None if scenario.grid.profiles is None else scenario.base / scenario.grid.profiles)
+    parts = [scenario.digest(), *(file_digest(path) for path in files if path is not None)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ScenarioError(Fault(str(path), f"cannot be read: {error.strerror or error}")) from None
+
+
+@cache
+def _code_digest() -> str:
+    """Hash of the code that a run's result depends on, as it was when this process first asked."""
+    root = Path(str(resources.files("peerwatt")))
+    hashed = hashlib.sha256()
+    for layer in _LAYERS:
+        for path in sorted((root / layer).rglob("*.py")):
+            hashed.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return hashed.hexdigest()[:16]
