@@ -7,7 +7,8 @@
 
 The last three may be left out: without `partners` everybody who can sell may trade with everybody else who can
 buy. A trade cost is the c_nm of Marques et al., eq. (3), with n the seller: the seller asks for it, and the
-buyer's price contains it. Power is positive when fed in, so a consumer's bounds are negative.
+buyer's price contains it. Power is positive when fed in, so a consumer's bounds are negative. With
+`"price_limits_eur_per_mwh": [0, 500]` the market takes no other marginal costs.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ class BookFile(_Entry):
     )
     blocked: tuple[tuple[PeerId, PeerId], ...] = Field(
         default=(), description="Pairs [seller, buyer] that may not trade, whatever `partners` says."
+    )
+    price_limits_eur_per_mwh: tuple[Price, Price] | None = Field(
+        default=None, description="Lowest and highest marginal cost that the market takes; no limits if left out."
     )
 
 
@@ -163,7 +167,17 @@ def _book(file: BookFile) -> QuadraticBook:
         at = np.minimum(np.searchsorted(given[order], code), given.size - 1)
         cost = np.where(given[order][at] == code, value[order][at], 0.0)
     return QuadraticBook(
-        p_min, p_max, a, b, seller, buyer, cost, np.zeros(code.size), file.period_h, [str(name) for name in row]
+        p_min_mw=p_min,
+        p_max_mw=p_max,
+        cost_a=a,
+        cost_b=b,
+        seller=seller,
+        buyer=buyer,
+        seller_cost=cost,
+        buyer_cost=np.zeros(code.size),
+        period_h=file.period_h,
+        names=[str(name) for name in row],
+        price_limits=file.price_limits_eur_per_mwh,
     )
 
 
@@ -178,6 +192,14 @@ def _peer_faults(file: BookFile, where: str) -> Iterator[Fault]:
             yield Fault(at, f"p_min_mw {peer.p_min_mw:g} is above p_max_mw {peer.p_max_mw:g}", "swap them")
         if peer.cost_a < 0.0:
             yield Fault(at, f"cost_a is {peer.cost_a:g}: a cost with negative curvature", "0 or above")
+        if file.price_limits_eur_per_mwh is not None:
+            low, high = file.price_limits_eur_per_mwh
+            costs = [peer.cost_a * p_mw + peer.cost_b for p_mw in (peer.p_min_mw, peer.p_max_mw)]
+            if min(costs) < low or max(costs) > high:
+                span = f"{min(costs):g} to {max(costs):g} EUR/MWh"
+                yield Fault(
+                    at, f"its marginal cost, {span}, leaves the market's limits", f"{low:g} to {high:g} EUR/MWh"
+                )
 
 
 def _pair_faults(file: BookFile, where: str) -> Iterator[Fault]:

@@ -162,6 +162,17 @@ def test_a_file_that_is_no_book_is_refused(tmp_path: Path, text: str, words: str
     assert str(file) in str(raised.value)
 
 
+def test_prices_outside_the_markets_limits_are_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "book.json"
+    file.write_text(json.dumps(document() | {"price_limits_eur_per_mwh": [0, 200]}))
+    with pytest.raises(BookError) as raised:
+        clear_file(file, "bilateral", {}, seed=0)
+    assert "house" in str(raised.value)
+    assert "250" in str(raised.value)
+    file.write_text(json.dumps(document() | {"price_limits_eur_per_mwh": [0, 300]}))
+    assert clear_file(file, "bilateral", {}, seed=0).clearing.status is Status.OPTIMAL
+
+
 def test_what_the_command_is_given_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BookError, match="cannot be read"):
         clear_file(tmp_path / "absent.json", "bilateral", {}, seed=0)
