@@ -222,6 +222,7 @@ def test_every_variant_of_a_replica_has_the_same_peers_and_weather(undisturbed):
     assert table.status.eq("finished").all()
 
 
+@pytest.mark.slow
 def test_two_jobs_leave_the_same_bytes_as_one(undisturbed, tmp_path):
     sweep(experiment(), tmp_path / "out", pool=Pool(jobs=2))
     assert left_in(tmp_path / "out") == left_in(undisturbed)
@@ -238,7 +239,8 @@ def test_what_is_there_is_not_computed_again_and_more_replicas_are_added(undistu
     assert left_in(out) == left_in(undisturbed)
 
 
-@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.slow), "2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_killed_sweep_is_completed_to_the_same_bytes(tmp_path, jobs):
     path, out, straight = tmp_path / "mine.yaml", tmp_path / "out", tmp_path / "straight"
     path.write_text(yaml.safe_dump({"set": QUICK, "factors": MECHANISMS, "replicas": 8}))
@@ -376,6 +378,7 @@ def doubled(folder, number, deaths):
     return 2 * number
 
 
+@pytest.mark.slow
 def test_a_dead_worker_costs_nothing_but_time(tmp_path):
     tasks = [(str(tmp_path), number, int(number == 5)) for number in range(12)]
     found = list(Pool(jobs=2).finished(doubled, tasks, lambda *task: -1))

@@ -57,6 +57,7 @@ def test_random_unbalance_on_four_buses_is_that_of_the_arbiter_and_of_runpp_3ph(
         same(state, reference.solve(p, q))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "shift"),
     [("Dd", 0), ("Dy", 30), ("Dyn", -30), ("Yd", -30), ("Yy", 180), ("Yyn", 0), ("YNd", 30), ("YNy", 0), ("YNyn", 180)],

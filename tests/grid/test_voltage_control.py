@@ -98,6 +98,7 @@ def test_the_reference_engine_holds_voltages_as_plain_pandapower_does(name, seed
     np.testing.assert_allclose(state.q_mvar, added, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @RANDOM
 @given(seed=st.integers(0, 10_000), engine=st.sampled_from(EXACT))
 def test_loads_that_depend_on_the_voltage_are_those_of_plain_pandapower(seed, engine):
@@ -157,6 +158,7 @@ def test_joined_buses_share_a_dependence_and_rows_without_a_solution_stay_alone(
     np.testing.assert_allclose(exact[0].vm_pu[0], exact[1].vm_pu[0], rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [with_generator, with_zip])
 def test_a_state_is_found_again_from_what_a_run_leaves_behind(make):
     case = case_from_net(make(), name="street")

@@ -140,6 +140,7 @@ def test_prices_lie_between_what_it_costs_the_seller_and_what_it_saves_the_buyer
         assert book.location[seller] == book.location[buyer]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(books())
 def test_nobody_pays_more_than_meeting_its_obligation_alone(book: CapacityBook) -> None:

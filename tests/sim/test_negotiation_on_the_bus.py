@@ -194,6 +194,7 @@ def test_peers_know_the_mean_price_of_their_trades() -> None:
             assert ((known[party] >= low - 1e-9) & (known[party] <= high + 1e-9)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scheme", [{"scheme_options": {"threshold_percent": 40}}, {"scheme": "incentive_matrix"}], ids=str
 )
