@@ -151,6 +151,19 @@ def validate(source: Source, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def view(
+    source: Source = "lv-village",
+    overrides: Overrides = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = 8765,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address; others can reach another one.")] = "127.0.0.1",
+) -> None:
+    """Watch and steer a market in the browser; ends with Ctrl-C."""
+    from peerwatt.experiments.view.command import run_view
+
+    run_view(source, overrides or [], host, port)
+
+
+@app.command()
 def clear(
     book: Annotated[Path, typer.Argument(metavar="BOOK.json", help="Order book; `peerwatt schema book` has its form.")],
     mechanism: Annotated[str, typer.Option(metavar="NAME", help="Market mechanism.")] = "bilateral",

@@ -1,0 +1,50 @@
+"""The run so far in a row of figures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from peerwatt.experiments.report.markup import escape
+from peerwatt.experiments.view.drawing import Html
+from peerwatt.experiments.view.session import Session
+from peerwatt.experiments.wording import Fact, energy, money
+
+__all__ = ["facts", "tiles"]
+
+
+def facts(session: Session) -> list[Fact]:
+    """Key figures since the start, and of the grid in the period before."""
+    history = session.history
+    if not len(history):
+        return []
+    traded, last = history.total("traded_mwh"), {name: values[-1] for name, values in history.series.items()}
+    volume, price = (np.array(history.series[name]) for name in ("traded_mwh", "price_eur_per_mwh"))
+    mean = f"at {np.nansum(volume * price) / traded:.1f} EUR/MWh" if traded > 0.0 else "no trades yet"
+    violated = int(history.total("violations"))
+    now = last["violations"]
+    return [
+        Fact("Traded so far", energy(traded), mean),
+        Fact("Saved by peers", f"{money(history.total('saved_eur'))} EUR", "against no trading"),
+        Fact("Highest loading", _known(last["max_loading_percent"], "{:.1f} %"), "now"),
+        Fact("Voltage", _known(last["min_vm_pu"], "{:.3f}") + "–" + _known(last["max_vm_pu"], "{:.3f}"), "pu, now"),
+        Fact("Limits violated", _known(now, "{:.0f}"), f"now; {violated:,} in all", alarm=bool(now > 0.0)),
+        Fact("Messages", f"{last['messages']:,.0f}", f"now; {history.total('messages'):,.0f} in all"),
+    ]
+
+
+def tiles(session: Session) -> Html:
+    """The figures as a row of tiles."""
+    found = facts(session)
+    if not found:
+        text = "Press play or step; click on a line or bus of the map for its history."
+        return Html("tiles", f'<p class="pw-note">{text}</p>')
+    cells = "".join(
+        f'<div class="pw-tile{" alarm" if fact.alarm else ""}"><dt>{escape(fact.label)}</dt>'
+        f"<dd>{escape(fact.value)}<small>{escape(fact.remark)}</small></dd></div>"
+        for fact in found
+    )
+    return Html("tiles", f'<dl class="pw-card pw-tiles">{cells}</dl>')
+
+
+def _known(value: float, form: str) -> str:
+    return form.format(value) if np.isfinite(value) else "not known"

@@ -1,0 +1,90 @@
+"""Buses of the grid map: by voltage, with the sign of who is there and how much they feed in or draw."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from peerwatt.agents.population import KINDS
+from peerwatt.experiments.view.canvas import Canvas, Floats, pickable
+from peerwatt.experiments.view.drawing import element, kilowatts, nice, number, voltage_class
+from peerwatt.sim.tables import Stage
+
+__all__ = ["buses"]
+
+_POWER = {Stage.FORECAST: "p_forecast_mw", Stage.P2P: "p_p2p_mw"}
+
+MOST_PEERS = 6
+"""How many peers of a bus are listed at most."""
+
+
+def _power(canvas: Canvas) -> Floats:
+    """Net power of each peer at the chosen stage, (n_peers,), zero before the first period."""
+    result, simulation = canvas.session.result, canvas.session.simulation
+    if result is None or simulation is None:
+        return np.zeros(0 if simulation is None else len(simulation.peers))
+    stage = Stage(canvas.session.look.stage)
+    power: Floats = getattr(result, _POWER.get(stage, "p_delivered_mw"))
+    return np.nan_to_num(power)
+
+
+def buses(canvas: Canvas) -> list[str]:
+    """All buses."""
+    simulation, network = canvas.session.simulation, canvas.network
+    if simulation is None:
+        return []
+    population = simulation.context.population
+    power, kinds = _power(canvas), population.kind()
+    vm = np.full(network.n_bus, np.nan) if canvas.state is None else canvas.state.vm_pu
+    colours = [f"var(--v{each})" if each >= 0 else "var(--surface)" for each in voltage_class(vm).tolist()]
+    slack = set(network.slack_bus.tolist())
+    by_bus: list[list[int]] = [[] for _ in range(network.n_bus)]
+    for row, bus in enumerate(population.bus.tolist()):
+        by_bus[bus].append(row)
+    parts = []
+    for bus, peers in enumerate(by_bus):
+        x, y = (float(value) for value in canvas.xy[bus])
+        kind = KINDS[int(kinds[peers].max())] if peers else ("slack" if bus in slack else "joint")
+        drawn = [_halo(canvas, x, y, float(power[peers].sum())), _symbol(kind, x, y, colours[bus])]
+        if canvas.pinned("bus", bus):
+            drawn.append(element("circle", cx=x, cy=y, r=15.0, class_="pin"))
+        parts.append(pickable(f"bus:{bus}", _words(canvas, bus, peers, power, float(vm[bus])), drawn, "bus"))
+    return parts
+
+
+def _halo(canvas: Canvas, x: float, y: float, p_mw: float) -> str:
+    """Net power at a bus as a disc or a ring whose area grows with it."""
+    if not p_mw:
+        return ""
+    share = min(abs(p_mw) / nice(canvas.session.history.largest_bus_mw), 1.0)
+    radius, kind = float(9.0 + 17.0 * canvas.crowding * np.sqrt(share)), "feeds" if p_mw > 0.0 else "draws"
+    return element("circle", cx=x, cy=y, r=radius, class_=f"halo {kind}")
+
+
+def _symbol(kind: str, x: float, y: float, fill: str) -> str:
+    """The sign of a bus by who is there: consumer a circle, producer a triangle, prosumer a house, slack a square."""
+    at = f"translate({number(x)} {number(y)})"
+    paths = {
+        "producer": "M0 -8.5L8 6H-8Z",
+        "prosumer": "M0 -9L8 -2V7H-8V-2Z",
+        "slack": "M-9 -9H9V9H-9ZM-9 9L9 -9M-9 0L0 -9M0 9L9 0",
+    }
+    if kind in paths:
+        return element("path", d=paths[kind], class_=f"node {kind}", fill=fill, transform=at)
+    return element("circle", r=6.0 if kind == "consumer" else 3.0, class_=f"node {kind}", fill=fill, transform=at)
+
+
+def _words(canvas: Canvas, bus: int, peers: list[int], power: Floats, vm_pu: float) -> list[str]:
+    buses, simulation = canvas.network.buses, canvas.session.simulation
+    low, high = buses.min_vm_pu[bus], buses.max_vm_pu[bus]
+    voltage = f"voltage {vm_pu:.4f} pu ({low:g} to {high:g})" if np.isfinite(vm_pu) else "voltage not known"
+    lines = [f"{buses.name[bus]}, {buses.vn_kv[bus]:g} kV", voltage]
+    if simulation is not None:
+        population = simulation.context.population
+        kinds = population.kind()
+        for row in peers[:MOST_PEERS]:
+            strategy = population.strategy[population.strategy_code[row]].replace("_", " ")
+            word = "feeds in" if power[row] > 0.0 else "draws"
+            lines.append(f"{KINDS[kinds[row]]}, {strategy}: {word} {kilowatts(abs(power[row]))}")
+        if len(peers) > MOST_PEERS:
+            lines.append(f"and {len(peers) - MOST_PEERS} more")
+    return lines

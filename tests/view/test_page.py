@@ -1,0 +1,206 @@
+"""The page's controls without a browser: each is there, and turning it does what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+import ipyvuetify
+import pytest
+import reacton
+
+from peerwatt.agents.strategies import STRATEGIES, strategy
+from peerwatt.experiments.view import Html, Session
+from peerwatt.experiments.view import server as serving
+from peerwatt.experiments.view.dials import Dials
+from peerwatt.experiments.view.page import page
+from peerwatt.experiments.view.screen import Screen
+from peerwatt.experiments.view.server import Opening, opening
+from tests.scenarios import small_case, small_scenario
+
+
+class Rendered:
+    """The page, with what a viewer can find on it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, panels: tuple = ()) -> None:
+        self.sessions: list[Session] = []
+        start = Session.start
+
+        def noted(session: Session) -> bool:
+            if session not in self.sessions:
+                self.sessions.append(session)
+            return start(session)
+
+        monkeypatch.setattr(Session, "start", noted)
+        begin = Opening("small.yaml", small_scenario(8), {}, small_case(8), panels)
+        monkeypatch.setattr(serving, "_opening", [begin])
+        _, self.tree = reacton.render(page(), handle_error=False)
+
+    @property
+    def session(self) -> Session:
+        return self.sessions[-1]
+
+    def find(self, kind: type, words: str):
+        def named(widget) -> bool:
+            label = getattr(widget, "label", "") or ""
+            attributes = getattr(widget, "attributes", None) or {}
+            return words in f"{label} {attributes.get('aria-label', '')} {widget.children}"
+
+        return next(widget for widget in self.tree.find(kind).widgets if named(widget))
+
+    def press(self, words: str) -> None:
+        self.find(ipyvuetify.Btn, words).click()
+
+    def choose(self, label: str, key: str) -> None:
+        widget = self.find(ipyvuetify.Select, label)
+        assert key in [item["value"] for item in widget.items]
+        widget.v_model = key
+
+    def slide(self, label: str, value: float) -> None:
+        self.find(ipyvuetify.Slider, label).fire_event("change", value)
+
+    def type_in(self, label: str, text: str) -> None:
+        field = self.find(ipyvuetify.TextField, label)
+        field.v_model = text
+        self.find(ipyvuetify.TextField, label).fire_event("change", text)
+
+
+@pytest.fixture
+def rendered(monkeypatch) -> Iterator[Rendered]:
+    found = Rendered(monkeypatch)
+    yield found
+    found.tree.close()
+
+
+def test_step_and_reset(rendered):
+    rendered.press("Step")
+    rendered.press("Step")
+    assert rendered.session.period == 2
+    rendered.press("Reset")
+    assert rendered.session.period == 0
+
+
+def test_sliders_turn_shares_limits_and_losses(rendered):
+    rendered.slide("Limit of lines", 40.0)
+    rendered.slide("with PV", 50.0)
+    rendered.slide("Messages lost", 10.0)
+    rendered.slide("zero intelligence", 25.0)
+    scenario = rendered.session.scenario
+    assert scenario.grid.max_loading_percent == 40.0
+    assert scenario.population.pv_share == 0.5
+    assert scenario.communication.loss == 0.1
+    assert scenario.population.strategies == {"truthful": 0.75, "zero_intelligence": 0.25}
+
+
+def test_lists_choose_model_scheme_threshold_and_mechanism(rendered):
+    rendered.choose("Conceptual model", "cm4")
+    assert rendered.session.scenario.design().scheme == "blocking"
+    rendered.choose("Scheme", "incentive_matrix")
+    rendered.slide("Acts from", 60.0)
+    assert rendered.session.scenario.coordination.scheme_options == {"threshold_percent": 60.0}
+    rendered.choose("Conceptual model", "")
+    rendered.choose("Mechanism", "mid_market_rate")
+    assert rendered.session.scenario.mechanism == "mid_market_rate", rendered.session.faults
+
+
+def test_a_scheme_cannot_be_chosen_where_the_model_has_none(rendered):
+    rendered.choose("Conceptual model", "cm1")
+    assert rendered.find(ipyvuetify.Select, "Scheme").disabled
+
+
+def test_numbers_and_dates_are_taken_when_they_are_whole(rendered):
+    rendered.type_in("Seed", "9")
+    rendered.type_in("Periods", "nothing")
+    assert rendered.session.scenario.seed == 9
+    assert rendered.session.scenario.time.periods == 8
+    rendered.find(ipyvuetify.TextField, "First day").v_model = "2030-0"
+    assert not rendered.session.faults
+    rendered.find(ipyvuetify.TextField, "First day").v_model = "2031-01-01"
+    assert rendered.session.faults
+    assert "did not work" in str([widget.children for widget in rendered.tree.find(ipyvuetify.Html).widgets])
+
+
+def test_what_is_looked_at_does_not_change_the_run(rendered):
+    rendered.press("Step")
+    run = rendered.session.simulation
+    rendered.choose("Stage of the period", "forecast")
+    rendered.find(ipyvuetify.Checkbox, "trades as arcs").v_model = True
+    rendered.press("Pin this run")
+    for tab in (1, 2, 3):
+        rendered.tree.find(ipyvuetify.Tabs).widget.v_model = tab
+    assert rendered.session.simulation is run
+    assert rendered.session.look.stage == "forecast"
+    assert rendered.session.look.arcs
+    assert rendered.session.pinned_run is not None
+
+
+def test_messages_are_stepped_through(rendered):
+    rendered.press("Step")
+    rendered.tree.find(ipyvuetify.Tabs).widget.v_model = 2
+    rendered.press("To the first message")
+    rendered.press("A message on")
+    assert rendered.session.look.told == 1
+    rendered.press("To the next moment")
+    assert rendered.session.look.told > 1
+    rendered.press("All messages")
+    assert rendered.session.look.told is None
+
+
+def test_a_registered_strategy_and_a_panel_of_ones_own_appear(monkeypatch):
+    monkeypatch.setattr(STRATEGIES, "_items", dict(STRATEGIES._items))
+    strategy("halfway")(lambda peer: 190.0)
+    seen = []
+
+    def own(session: Session) -> Html:
+        seen.append(session)
+        return Html("own", "<p>mine</p>")
+
+    found = Rendered(monkeypatch, (("Mine", own),))
+    found.slide("halfway", 100.0)
+    assert found.session.scenario.population.strategies == {"halfway": 1.0}
+    found.tree.find(ipyvuetify.Tabs).widget.v_model = 4
+    assert seen[-1] is found.session
+    found.tree.close()
+
+
+def test_closing_the_tab_releases_the_run(monkeypatch):
+    found = Rendered(monkeypatch)
+    found.press("Step")
+    found.tree.close()
+    assert found.session.simulation is None
+
+
+def test_keys_play_step_and_reset():
+    session = Session("small.yaml", small_scenario(8), case=small_case(8))
+    session.start()
+    drawn = []
+    screen = Screen(session, lambda: drawn.append(session.period))
+    screen.press("ArrowRight")
+    screen.press("x")
+    assert drawn == [1]
+    screen.press(" ")
+    assert session.look.playing
+    screen.press("Home")
+    assert not session.look.playing
+    assert session.period == 0
+
+
+def test_an_element_is_pinned_and_let_go():
+    session = Session("small.yaml", small_scenario(8), case=small_case(8))
+    session.start()
+    screen = Screen(session, lambda: None)
+    screen.pick("line:1")
+    assert session.look.pinned.key == "line:1"
+    screen.pick("nonsense")
+    assert session.look.pinned is None
+    screen.pick("bus:0")
+    screen.pick("bus:0")
+    assert session.look.pinned is None
+
+
+def test_every_dial_is_on_the_page(rendered):
+    assert {field.name for field in fields(Dials)} == {
+        "preset", "scheme", "threshold_percent", "mechanism", "max_loading_percent", "pv_share", "storage_share",
+        "strategies", "start", "periods", "seed", "loss", "cut",
+    }  # fmt: skip
+    assert opening().source == "small.yaml"
