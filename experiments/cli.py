@@ -155,7 +155,9 @@ def view(
     source: Source = "lv-village",
     overrides: Overrides = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = 8765,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address; others can reach another one.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; others reach all but local addresses.")
+    ] = "127.0.0.1",
 ) -> None:
     """Watch and steer a market in the browser; ends with Ctrl-C."""
     from peerwatt.experiments.view.command import run_view

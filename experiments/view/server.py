@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from peerwatt.errors import Fault, InputError
 
@@ -80,8 +82,9 @@ def serve(
         on_ready: called with the address when the page can be opened.
 
     Raises:
-        InputError: the port is taken.
+        InputError: the port is taken, or a package of the page is not installed.
     """
+    _require()
     listening = _listen(host, port)
     _opening.append(Opening(source or scenario.name, scenario, given or {}, case, tuple(panels)))
     _configure()
@@ -119,8 +122,47 @@ def _configure() -> None:
         "SOLARA_THEME_LOADER": "plain",
         "SOLARA_THEME_TITLE": "peerwatt",
         "SOLARA_ASSETS_FONTAWESOME_ENABLED": "false",
-        "SOLARA_KERNEL_CULL_TIMEOUT": "60s",
+        "SOLARA_ASSETS_CDN": "http://127.0.0.1:9/",  # where nobody listens: what is not here is not fetched
+        "SOLARA_KERNEL_CULL_TIMEOUT": "10m",
     }
+
+
+def _require() -> None:
+    """Refuse to start without the packages of the page.
+
+    Raises:
+        InputError: one is missing.
+    """
+    missing = []
+    for name in ("solara", "solara-assets", "uvicorn"):
+        try:
+            distribution(name)
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        fault = Fault("view", f"needs packages that are not installed: {', '.join(missing)}", "install peerwatt[view]")
+        raise InputError(fault)
+
+
+class _SameOrigin:
+    """Refuses connections that a page of another origin opens: it could steer runs and read results.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass on what comes from the page itself, or from no page at all."""
+        headers = {name: value.decode("latin-1") for name, value in scope.get("headers", ())}
+        origin = headers.get(b"origin")
+        if scope["type"] == "websocket" and origin and urlsplit(origin).netloc != headers.get(b"host"):
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await self._app(scope, receive, send)
 
 
 def _application(on_ready: Callable[[], None]) -> Any:
@@ -131,6 +173,7 @@ def _application(on_ready: Callable[[], None]) -> Any:
     import plotly
     from solara.server.starlette import lifespan, middleware, routes
     from starlette.applications import Starlette
+    from starlette.middleware import Middleware
     from starlette.routing import Mount
     from starlette.staticfiles import StaticFiles
 
@@ -141,4 +184,5 @@ def _application(on_ready: Callable[[], None]) -> Any:
             yield
 
     scripts = StaticFiles(directory=Path(plotly.__file__).parent / "package_data")
-    return Starlette(routes=[Mount("/peerwatt", scripts), *routes], lifespan=life, middleware=middleware)
+    guarded = [Middleware(_SameOrigin), *middleware]
+    return Starlette(routes=[Mount("/peerwatt", scripts), *routes], lifespan=life, middleware=guarded)

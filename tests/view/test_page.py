@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib.metadata import PackageNotFoundError
 
 import ipyvuetify
 import pytest
 import reacton
 
 from peerwatt.agents.strategies import STRATEGIES, strategy
+from peerwatt.errors import InputError
 from peerwatt.experiments.view import Html, Session
 from peerwatt.experiments.view import server as serving
+from peerwatt.experiments.view.command import is_local
 from peerwatt.experiments.view.dials import Dials
 from peerwatt.experiments.view.page import page
 from peerwatt.experiments.view.screen import Screen
@@ -204,3 +209,48 @@ def test_every_dial_is_on_the_page(rendered):
         "strategies", "start", "periods", "seed", "loss", "cut",
     }  # fmt: skip
     assert opening().source == "small.yaml"
+
+
+@pytest.mark.parametrize("local", ["127.0.0.1", "localhost", "::1"])
+@pytest.mark.parametrize("open_to_others", ["0.0.0.0", "192.168.1.5", "my-machine"])
+def test_addresses_that_others_can_reach_are_told_apart(local, open_to_others):
+    assert is_local(local)
+    assert not is_local(open_to_others)
+
+
+def test_a_taken_port_is_said_before_anything_is_loaded():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InputError, match="cannot be served"):
+            serving.serve(small_scenario(2), port=taken.getsockname()[1])
+
+
+def test_missing_packages_are_named(monkeypatch):
+    def missing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(serving, "distribution", missing)
+    with pytest.raises(InputError, match=r"solara-assets.*peerwatt\[view\]"):
+        serving.serve(small_scenario(2))
+
+
+@pytest.mark.parametrize(
+    ("origin", "passes"), [("http://127.0.0.1:8765", True), ("http://evil.example", False), (None, True)]
+)
+def test_pages_of_other_origins_cannot_connect(origin, passes):
+    reached, sent = [], []
+
+    async def app(scope, receive, send) -> None:
+        reached.append(scope)
+
+    async def receive() -> dict:
+        return {"type": "websocket.connect"}
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1:8765"), *([(b"origin", origin.encode())] if origin else [])]
+    asyncio.run(serving._SameOrigin(app)({"type": "websocket", "headers": headers}, receive, send))
+    assert bool(reached) is passes
+    assert bool(sent) is not passes
