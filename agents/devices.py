@@ -81,6 +81,17 @@ class Outlook:
         done[:, CURTAIL] = np.minimum(done[:, CURTAIL], self.generation_mw)
         return done
 
+    def of_rows(self, rows: IntArray) -> Outlook:
+        """The outlook of some peers."""
+        return Outlook(
+            self.load_mw[rows],
+            self.load_mvar[rows],
+            self.generation_mw[rows],
+            self.generation_mvar[rows],
+            self.responsive_mw[rows],
+            self.responsive_mvar[rows],
+        )
+
     def scaled(self, load: FloatArray | BoolArray, generation: FloatArray | BoolArray) -> Outlook:
         """Return it with loads and generation multiplied, each (n_peers,)."""
         return Outlook(

@@ -101,8 +101,7 @@ class PeerGroup(Role):
         elif batch.kind is TradeTerms:
             population.terms.hear_costs(peer, int(batch.fields[0][0]), *batch.fields[1:])
         elif batch.kind is CallForFlexibility:
-            own = np.searchsorted(self.rows, peer)
-            fields = tuple(field[own] for field in self.flexibility())
+            fields = self.flexibility(peer)
             context.bus.send_batch(Batch(FlexibilityBid, self.name, batch.sender, batch.period, peer, fields))
         elif batch.kind is Activation:
             self.obey(peer, *batch.fields)
@@ -180,16 +179,23 @@ class PeerGroup(Role):
         own = self._of_row[row]
         return tuple(field[own] for field in self.bids(number))
 
-    def flexibility(self) -> tuple[FloatArray, FloatArray]:
-        """The fields of a `FlexibilityBid` of every peer of the group."""
-        context, rows = self.context, self.rows
-        now, population = context.now, context.population
+    def flexibility(self, peer: IntArray) -> tuple[FloatArray, FloatArray]:
+        """The fields of a `FlexibilityBid` of some peers, by what each knows now.
+
+        Args:
+            peer: rows of the peers.
+        """
+        context, now, population = self.context, self.context.now, self.context.population
         power, price = flexibility_offers(
-            now.forecast, now.position, population.p_traded_mw, population.p_change_mw, context.markups, context.lfm,
+            now.forecast.of_rows(peer),
+            now.position.of_rows(peer),
+            population.p_traded_mw[peer],
+            population.p_change_mw[peer],
+            context.markups.of_rows(peer),
+            context.lfm,
             context.tariff,
-        )  # fmt: skip
-        left = np.maximum(power - population.p_activated_mw, 0.0)
-        return left[rows], price[rows]
+        )
+        return np.maximum(power - population.p_activated_mw[peer], 0.0), price
 
     def capacity(self, peer: IntArray, direction: IntArray) -> tuple[FloatArray, FloatArray]:
         """The power and the prices, EUR per MW and period, of a `CapacityOffer` of some peers of the group.
@@ -198,10 +204,9 @@ class PeerGroup(Role):
             peer: rows of the peers.
             direction: direction that each is asked for.
         """
-        own = np.searchsorted(self.rows, peer)
-        power, price = self.flexibility()
+        power, price = self.flexibility(peer)
         asked = direction[:, None] == DIRECTION
-        return np.where(asked, power[own], 0.0), price[own] * self.context.period_h
+        return np.where(asked, power, 0.0), price * self.context.period_h
 
     def _asked(self, decide: Callable[[Group], FloatArray], group: Group, what: str, wanted: str) -> FloatArray:
         """What the strategy decides, (n_rows,).
@@ -342,8 +347,7 @@ class Peer(Role):
             costs = (message.sell_cost[None, :], message.buy_cost[None, :])
             population.terms.hear_costs(self._own, message.round, *costs)
         elif type(message) is CallForFlexibility:
-            own = np.searchsorted(self.group.rows, row)
-            power, price = (field[own] for field in self.group.flexibility())
+            power, price = (field[0] for field in self.group.flexibility(self._own))
             context.bus.send((FlexibilityBid(self.name, message.sender, message.period, power, price),))
         elif type(message) is Activation:
             self.group.obey(self._own, message.p_mw, message.paid_eur)

@@ -23,7 +23,7 @@ from power_grid_model.errors import PowerGridBatchError, PowerGridError  # type:
 
 from peerwatt.grid.admittance import Floats
 
-__all__ = ["BatchSession", "FastSession", "PlainSession", "Session", "open_session"]
+__all__ = ["BatchSession", "FastSession", "PlainSession", "Session", "batch_failures", "open_session"]
 
 _TESTED = ("1.12.",)
 _TOLERANCE_PU = 1e-8
@@ -199,7 +199,7 @@ class BatchSession:
             continue_on_batch_error=True,
         )
         vm, va = result[ComponentType.node]["u_pu"], result[ComponentType.node]["u_angle"]
-        failed = _failures(self._model.batch_error)
+        failed = batch_failures(self._model.batch_error)
         for row in np.flatnonzero(~np.isfinite(vm.sum(axis=1))):
             failed.setdefault(int(row), "voltages are not finite")
         rows = list(failed)
@@ -207,7 +207,7 @@ class BatchSession:
         return vm, va, failed
 
 
-def _failures(error: PowerGridBatchError | None) -> dict[int, str]:
+def batch_failures(error: PowerGridBatchError | None) -> dict[int, str]:
     """What went wrong, by row."""
     if error is None:
         return {}

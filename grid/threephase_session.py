@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from power_grid_model import CalculationMethod, ComponentType, PowerGridModel
-from power_grid_model.errors import PowerGridBatchError, PowerGridError  # type: ignore[attr-defined]
+from power_grid_model.errors import PowerGridError  # type: ignore[attr-defined]
 
 from peerwatt.grid.admittance import Complexes, Floats, Ints
+from peerwatt.grid.pgm_session import batch_failures
 from peerwatt.grid.threephase_network import ThreePhaseNetwork, to_sequences
 
 __all__ = ["PhaseSession"]
@@ -154,11 +155,4 @@ class PhaseSession:
             update_data=update, threading=self._threads, continue_on_batch_error=True, **options
         )
         node: Any = result[ComponentType.node]
-        return node["u_pu"], node["u_angle"], _failures(self._model.batch_error)
-
-
-def _failures(error: PowerGridBatchError | None) -> dict[int, str]:
-    """What went wrong, by row."""
-    if error is None:
-        return {}
-    return {int(row): text for row, text in zip(error.failed_scenarios, error.error_messages, strict=True)}
+        return node["u_pu"], node["u_angle"], batch_failures(self._model.batch_error)

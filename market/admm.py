@@ -14,40 +14,23 @@ from peerwatt.errors import Fault, ScenarioError
 from peerwatt.market.book import QuadraticBook
 from peerwatt.market.clearing import Clearing
 from peerwatt.market.communication import Communication
-from peerwatt.market.mechanism import BookKind
+from peerwatt.market.negotiated import PERFECT, Negotiated
 from peerwatt.market.negotiation import negotiate
 from peerwatt.market.rounds import Settings
 
 __all__ = ["Admm", "admm"]
 
-_PERFECT = Communication()
 
-
-@dataclass(frozen=True, slots=True)
-class Admm:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admm(Negotiated):
     """Consensus ADMM; the options are those of `admm` and of `Communication`."""
 
     name: ClassVar[str] = "admm"
-    book: ClassVar[BookKind] = BookKind.QUADRATIC
     relaxation: float = 1.86
-    tolerance: float = 1e-4
-    max_rounds: int = 10_000
-    loss: float = 0.0
-    delay_rounds: int = 0
-    activity: float = 1.0
 
-    def __post_init__(self) -> None:
-        _ = self.negotiation
-
-    @property
-    def negotiation(self) -> Settings:
-        """How agents negotiate."""
-        channel = Communication(self.loss, self.delay_rounds, self.activity)
-        return _settings(self.relaxation, self.tolerance, self.max_rounds, channel)
-
-    def clear(self, book: QuadraticBook, rng: np.random.Generator) -> Clearing:
-        """Clear one book, see `admm`."""
-        return negotiate(book, rng, settings=self.negotiation).clearing
+    def weights(self) -> tuple[float, float]:
+        """Both are half of the relaxation."""
+        return _weights(self.relaxation)
 
 
 def admm(
@@ -57,7 +40,7 @@ def admm(
     relaxation: float = 1.86,
     tolerance: float = 1e-4,
     max_rounds: int = 10_000,
-    communication: Communication = _PERFECT,
+    communication: Communication = PERFECT,
 ) -> Clearing:
     """Clear a book by consensus ADMM.
 
@@ -73,11 +56,11 @@ def admm(
         BookError: the book contradicts itself.
         ScenarioError: an option is out of its range.
     """
-    return negotiate(book, rng, settings=_settings(relaxation, tolerance, max_rounds, communication)).clearing
+    settings = Settings(*_weights(relaxation), tolerance, max_rounds, communication)
+    return negotiate(book, rng, settings=settings).clearing
 
 
-def _settings(relaxation: float, tolerance: float, max_rounds: int, communication: Communication) -> Settings:
+def _weights(relaxation: float) -> tuple[float, float]:
     if not 0.0 < relaxation < 2.0:
         raise ScenarioError(Fault("negotiation", f"'relaxation' is {relaxation!r}", "above 0 and below 2"))
-    weight = 0.5 * relaxation
-    return Settings(weight, weight, tolerance, max_rounds, communication)
+    return 0.5 * relaxation, 0.5 * relaxation

@@ -16,20 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from peerwatt.errors import BookError, Fault
+from peerwatt.market.arrays import FloatArray, IntArray
+from peerwatt.market.faults import SHOWN, as_floats, as_integers, period_faults, row_faults
 from peerwatt.market.product import Product
 
 __all__ = ["FloatArray", "IntArray", "QuadraticBook", "StepBook", "all_pairs", "sum_by_agent", "validate"]
 
-FloatArray: TypeAlias = NDArray[np.float64]
-IntArray: TypeAlias = NDArray[np.intp]
-
-_SHOWN = 5  # rows named in one fault
+_AGENTS = "integer indices of agents"
 _TABLE = 1 << 22  # largest table of pairs, in bytes, used to find duplicates
 
 
@@ -60,9 +59,9 @@ class StepBook:
     location: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "agent", _indices("agent", self.agent))
+        object.__setattr__(self, "agent", as_integers("agent", self.agent, _AGENTS))
         for name in ("p_mw", "price_eur_per_mwh"):
-            object.__setattr__(self, name, _floats(name, getattr(self, name)))
+            object.__setattr__(self, name, as_floats(name, getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +106,9 @@ class QuadraticBook:
 
     def __post_init__(self) -> None:
         for name in ("seller", "buyer"):
-            object.__setattr__(self, name, _indices(name, getattr(self, name)))
+            object.__setattr__(self, name, as_integers(name, getattr(self, name), _AGENTS))
         for name in ("p_min_mw", "p_max_mw", "cost_a", "cost_b", "seller_cost", "buyer_cost"):
-            object.__setattr__(self, name, _floats(name, getattr(self, name)))
+            object.__setattr__(self, name, as_floats(name, getattr(self, name)))
 
     @property
     def n_agents(self) -> int:
@@ -199,25 +198,25 @@ def _crossing(book: StepBook) -> IntArray:
 
 
 def _step_faults(book: StepBook) -> Iterator[Fault]:
-    yield from _period_faults(book.period_h)
+    yield from period_faults(book.period_h)
     steps = (book.agent, book.p_mw, book.price_eur_per_mwh)
     if len({array.shape for array in steps}) > 1 or book.agent.ndim != 1:
         shapes = [array.shape for array in steps]
         yield Fault("steps", f"agent, p_mw, price_eur_per_mwh have shapes {shapes}", "one value per step")
         return
     unknown = (book.agent < 0) | (book.agent >= book.n_agents)
-    yield from _rows("step", unknown, book.agent, "unknown agent", f"agents are 0 to {book.n_agents - 1}")
+    yield from row_faults("step", unknown, book.agent, "unknown agent", f"agents are 0 to {book.n_agents - 1}")
     finite = True
     for name, values in (("p_mw", book.p_mw), ("price_eur_per_mwh", book.price_eur_per_mwh)):
         bad = ~np.isfinite(values)
         finite = finite and not bad.any()
-        yield from _rows("step", bad, values, name, "a finite number")
+        yield from row_faults("step", bad, values, name, "a finite number")
     yield from _limit_faults(book.price_limits)
     if book.price_limits is not None:
         (low, high), price = book.price_limits, book.price_eur_per_mwh
-        yield from _rows("step", (price < low) | (price > high), price, "price_eur_per_mwh", _admitted(low, high))
+        yield from row_faults("step", (price < low) | (price > high), price, "price_eur_per_mwh", _admitted(low, high))
     if finite and not unknown.any():
-        for agent in np.unique(_crossing(book))[:_SHOWN]:
+        for agent in np.unique(_crossing(book))[:SHOWN]:
             yield Fault(
                 f"agent {agent}",
                 "sells at a price at or below the one it buys at",
@@ -265,7 +264,7 @@ def _pairs_are_unique(book: QuadraticBook) -> bool:
 
 
 def _quadratic_faults(book: QuadraticBook) -> Iterator[Fault]:
-    yield from _period_faults(book.period_h)
+    yield from period_faults(book.period_h)
     per_agent = {name: getattr(book, name) for name in ("p_min_mw", "p_max_mw", "cost_a", "cost_b")}
     per_pair = {name: getattr(book, name) for name in ("seller", "buyer", "seller_cost", "buyer_cost")}
     if book.names is not None and len(book.names) != book.n_agents:
@@ -279,16 +278,16 @@ def _quadratic_faults(book: QuadraticBook) -> Iterator[Fault]:
     if not sound:
         return
     for name, values in per_agent.items():
-        yield from _rows("agent", ~np.isfinite(values), values, name, "a finite number")
+        yield from row_faults("agent", ~np.isfinite(values), values, name, "a finite number")
     inverted = book.p_min_mw > book.p_max_mw
-    yield from _rows("agent", inverted, book.p_min_mw - book.p_max_mw, "p_min_mw above p_max_mw by", "swap them")
-    yield from _rows("agent", book.cost_a < 0.0, book.cost_a, "negative curvature cost_a", "0 or above")
+    yield from row_faults("agent", inverted, book.p_min_mw - book.p_max_mw, "p_min_mw above p_max_mw by", "swap them")
+    yield from row_faults("agent", book.cost_a < 0.0, book.cost_a, "negative curvature cost_a", "0 or above")
     yield from _limit_faults(book.price_limits)
     if book.price_limits is not None:
         (low, high), (lowest, highest) = book.price_limits, _marginal_costs(book)
         remedy = _admitted(low, high)
-        yield from _rows("agent", lowest < low, lowest, "marginal cost at p_min_mw of", remedy)
-        yield from _rows("agent", highest > high, highest, "marginal cost at p_max_mw of", remedy)
+        yield from row_faults("agent", lowest < low, lowest, "marginal cost at p_min_mw of", remedy)
+        yield from row_faults("agent", highest > high, highest, "marginal cost at p_max_mw of", remedy)
     yield from _pair_faults(book)
 
 
@@ -302,14 +301,14 @@ def _pair_faults(book: QuadraticBook) -> Iterator[Fault]:
     n = book.n_agents
     for name in ("seller", "buyer"):
         index = getattr(book, name)
-        yield from _rows("pair", (index < 0) | (index >= n), index, f"unknown {name}", f"agents are 0 to {n - 1}")
+        yield from row_faults("pair", (index < 0) | (index >= n), index, f"unknown {name}", f"agents are 0 to {n - 1}")
         cost = getattr(book, f"{name}_cost")
-        yield from _rows("pair", ~np.isfinite(cost), cost, f"{name}_cost", "a finite number")
+        yield from row_faults("pair", ~np.isfinite(cost), cost, f"{name}_cost", "a finite number")
     own = book.seller == book.buyer
-    yield from _rows("pair", own, book.seller, "an agent trades with itself, agent", "two different agents")
+    yield from row_faults("pair", own, book.seller, "an agent trades with itself, agent", "two different agents")
     first = np.zeros(book.n_pairs, dtype=bool)
     first[np.unique(np.stack((book.seller, book.buyer)), axis=1, return_index=True)[1]] = True
-    yield from _rows("pair", ~first, book.seller, "duplicate pair of seller", "each pair once")
+    yield from row_faults("pair", ~first, book.seller, "duplicate pair of seller", "each pair once")
 
 
 # --- helpers ---
@@ -327,11 +326,6 @@ def _label_faults(book: StepBook | QuadraticBook) -> Iterator[Fault]:
         yield Fault("period_h", f"is {book.period_h} for {book.product}", f"1, as its price is in {book.product.unit}")
 
 
-def _period_faults(period_h: float) -> Iterator[Fault]:
-    if not 0.0 < period_h < np.inf:
-        yield Fault("period_h", f"is {period_h}", "a positive number of hours")
-
-
 def _are_admitted(limits: tuple[float, float] | None, *prices: FloatArray) -> bool:
     if limits is None:
         return True
@@ -346,30 +340,3 @@ def _limit_faults(limits: tuple[float, float] | None) -> Iterator[Fault]:
 
 def _admitted(low: float, high: float) -> str:
     return f"the market admits {low:g} to {high:g} EUR/MWh"
-
-
-def _rows(
-    what: str, bad: NDArray[np.bool_], values: FloatArray | IntArray, problem: str, remedy: str
-) -> Iterator[Fault]:
-    """Faults of the first few bad rows, and how many more there are."""
-    rows = np.flatnonzero(bad)
-    for row in rows[:_SHOWN]:
-        yield Fault(f"{what} {row}", f"{problem} {values[row]:g}", remedy)
-    if rows.size > _SHOWN:
-        yield Fault(f"{what}s", f"{problem}: {rows.size - _SHOWN} more", remedy)
-
-
-def _indices(name: str, values: ArrayLike) -> IntArray:
-    array = np.asarray(values)
-    if array.dtype == np.intp:
-        return array
-    if array.size and array.dtype.kind not in "iu":
-        raise BookError(Fault(name, f"holds {array.dtype}", "integer indices of agents"))
-    return array.astype(np.intp)
-
-
-def _floats(name: str, values: ArrayLike) -> FloatArray:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise BookError(Fault(name, f"is not an array of numbers: {error}", "one number per row")) from error

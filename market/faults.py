@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from peerwatt.errors import BookError, Fault
-from peerwatt.market.book import FloatArray, IntArray
+from peerwatt.market.arrays import FloatArray, IntArray
 
 __all__ = [
+    "SHOWN",
     "as_floats",
     "as_integers",
     "finite_faults",
@@ -21,7 +22,8 @@ __all__ = [
     "row_faults",
 ]
 
-_SHOWN = 5  # rows named in one fault
+SHOWN = 5
+"""Rows named in one fault."""
 
 
 def as_floats(name: str, values: ArrayLike) -> FloatArray:
@@ -36,15 +38,20 @@ def as_floats(name: str, values: ArrayLike) -> FloatArray:
         raise BookError(Fault(name, f"is not an array of numbers: {error}", "one number per row")) from error
 
 
-def as_integers(name: str, values: ArrayLike) -> IntArray:
+def as_integers(name: str, values: ArrayLike, remedy: str = "integers") -> IntArray:
     """Indices or directions as an array of integers.
+
+    Args:
+        name: what they are.
+        values: the numbers.
+        remedy: what is allowed, for the message.
 
     Raises:
         BookError: they are not integers.
     """
     array = np.asarray(values)
     if array.size and array.dtype.kind not in "iu":
-        raise BookError(Fault(name, f"holds {array.dtype}", "integers"))
+        raise BookError(Fault(name, f"holds {array.dtype}", remedy))
     return array.astype(np.intp, copy=False)
 
 
@@ -103,10 +110,10 @@ def row_faults(
         name: name of a row for the message.
     """
     rows = np.flatnonzero(bad)
-    for row in rows[:_SHOWN].tolist():
+    for row in rows[:SHOWN].tolist():
         yield Fault(f"{what} {name(row)}", f"{problem} {values[row]:g}", remedy)
-    if rows.size > _SHOWN:
-        yield Fault(f"{what}s", f"{problem}: {rows.size - _SHOWN} more", remedy)
+    if rows.size > SHOWN:
+        yield Fault(f"{what}s", f"{problem}: {rows.size - SHOWN} more", remedy)
 
 
 def refuse(faults: Iterable[Fault]) -> None:

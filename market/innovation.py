@@ -22,41 +22,24 @@ import numpy as np
 from peerwatt.market.book import QuadraticBook
 from peerwatt.market.clearing import Clearing
 from peerwatt.market.communication import Communication
-from peerwatt.market.mechanism import BookKind
+from peerwatt.market.negotiated import PERFECT, Negotiated
 from peerwatt.market.negotiation import negotiate
 from peerwatt.market.rounds import Settings
 
 __all__ = ["ConsensusInnovation", "consensus_innovation"]
 
-_PERFECT = Communication()
 
-
-@dataclass(frozen=True, slots=True)
-class ConsensusInnovation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsensusInnovation(Negotiated):
     """Relaxed consensus + innovation; the options are those of `consensus_innovation` and of `Communication`."""
 
     name: ClassVar[str] = "consensus_innovation"
-    book: ClassVar[BookKind] = BookKind.QUADRATIC
     consensus: float = 0.5
     innovation: float = 0.9
-    tolerance: float = 1e-4
-    max_rounds: int = 10_000
-    loss: float = 0.0
-    delay_rounds: int = 0
-    activity: float = 1.0
 
-    def __post_init__(self) -> None:
-        _ = self.negotiation
-
-    @property
-    def negotiation(self) -> Settings:
-        """How agents negotiate."""
-        channel = Communication(self.loss, self.delay_rounds, self.activity)
-        return Settings(self.consensus, self.innovation, self.tolerance, self.max_rounds, channel)
-
-    def clear(self, book: QuadraticBook, rng: np.random.Generator) -> Clearing:
-        """Clear one book, see `consensus_innovation`."""
-        return negotiate(book, rng, settings=self.negotiation).clearing
+    def weights(self) -> tuple[float, float]:
+        """Those of consensus and of innovation."""
+        return self.consensus, self.innovation
 
 
 def consensus_innovation(
@@ -67,7 +50,7 @@ def consensus_innovation(
     innovation: float = 0.9,
     tolerance: float = 1e-4,
     max_rounds: int = 10_000,
-    communication: Communication = _PERFECT,
+    communication: Communication = PERFECT,
 ) -> Clearing:
     """Clear a book by relaxed consensus + innovation.
 
