@@ -35,10 +35,10 @@ run: $(VENV)/.run  ## set up, then simulate the default scenario (ARGS="--period
 	@$(BIN)/peerwatt run $(ARGS)
 
 test: $(VENV)/.dev  ## set up, then run the quick tests
-	@$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 test-all: $(VENV)/.dev  ## every test, the slow ones too
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev  ## formatter, linter, types, layers
 	@$(BIN)/ruff format --check .

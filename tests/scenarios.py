@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -54,8 +55,13 @@ def profiles(net: Any, periods: int, seed: int = 0) -> pd.DataFrame:
 
 
 def small_case(periods: int = 8, n_buses: int = 6, *, seed: int = 0, order: np.ndarray | None = None) -> GridCase:
-    """The feeder with its profiles as a case."""
-    net = feeder(n_buses, order=order)
+    """The feeder with its profiles as a case. Nothing of a case can be written, so that tests share it."""
+    return _small_case(periods, n_buses, seed, None if order is None else tuple(order.tolist()))
+
+
+@cache
+def _small_case(periods: int, n_buses: int, seed: int, order: tuple[int, ...] | None) -> GridCase:
+    net = feeder(n_buses, order=None if order is None else np.array(order))
     return case_from_net(net, profiles=profiles(net, periods, seed), name="feeder")
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,7 @@ from scipy.optimize import linprog
 from peerwatt.errors import BookError, ScenarioError
 from peerwatt.experiments.clearing import clear_file
 from peerwatt.market.clearing import Status
-
-PEERWATT = Path(sys.executable).with_name("peerwatt")
+from tests.command import Ended, peerwatt
 
 
 def peer(name: str | int, low: float, high: float, b: float, a: float = 0.0) -> dict[str, Any]:
@@ -28,11 +25,10 @@ def document() -> dict[str, Any]:
     return {"period_h": 0.25, "peers": peers}
 
 
-def clear(path: Path, book: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
+def clear(path: Path, book: Any, *arguments: str) -> Ended:
     file = path / "book.json"
     file.write_text(book if isinstance(book, str) else json.dumps(book), encoding="utf-8")
-    command = [PEERWATT, "clear", file, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=path, timeout=120, check=False)
+    return peerwatt("clear", file, *arguments, cwd=path)
 
 
 def test_a_book_is_cleared_printed_and_written(tmp_path: Path) -> None:

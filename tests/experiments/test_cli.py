@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 from peerwatt.sim.results import Results
+from tests.command import peerwatt
 
 PEERWATT = Path(sys.executable).with_name("peerwatt")
 
 
-def peerwatt(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def installed(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a process of its own."""
     return subprocess.run([PEERWATT, *arguments], capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
 
 
 def test_a_run_prints_its_summary_and_leaves_results_and_a_report(tmp_path: Path) -> None:
-    ended = peerwatt("run", "lv-village", "--periods", "4", "--seed", "9", "--out", "r", cwd=tmp_path)
+    ended = installed("run", "lv-village", "--periods", "4", "--seed", "9", "--out", "r", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
     for words in (
@@ -68,6 +70,11 @@ def test_bad_input_is_refused_with_one_message_and_status_2(tmp_path: Path, argu
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_installed_command_refuses_in_the_same_way(tmp_path: Path) -> None:
+    ended, same = (call("run", "lv-vilage", cwd=tmp_path) for call in (installed, peerwatt))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (same.returncode, same.stdout, same.stderr)
+
+
 def test_results_are_not_overwritten(tmp_path: Path) -> None:
     for status in (0, 2):
         ended = peerwatt("run", "--periods", "1", "--out", "r", cwd=tmp_path)
@@ -76,7 +83,7 @@ def test_results_are_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_run_can_be_repeated_from_what_it_left(tmp_path: Path) -> None:
-    assert peerwatt("run", "--periods", "3", "--seed", "5", "--out", "a", cwd=tmp_path).returncode == 0
+    assert installed("run", "--periods", "3", "--seed", "5", "--out", "a", cwd=tmp_path).returncode == 0
     assert peerwatt("run", "a/scenario.yaml", "--out", "b", cwd=tmp_path).returncode == 0
     for path in sorted((tmp_path / "a").glob("*.parquet")):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name

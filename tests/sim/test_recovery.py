@@ -57,8 +57,7 @@ def whole(directory: Path) -> Results:
 def test_a_killed_run_keeps_every_period_that_was_flushed(tmp_path: Path) -> None:
     process = start(tmp_path / "killed")
     assert process.stdout is not None
-    while process.stdout.readline().strip() != "20":
-        pass
+    assert "20\n" in process.stdout  # reads on until it is there, or the process has ended
     with pytest.raises(ResultsError, match="still writing"):
         Results(tmp_path / "killed")
     os.kill(process.pid, signal.SIGKILL)
@@ -81,7 +80,7 @@ def test_a_full_disk_ends_the_run_with_one_message_and_keeps_what_was_written(tm
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))"
     process = start(tmp_path / "full", pause=0.0, before=limit)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "SimulationError" in errors
     assert "what was written before is kept" in errors

@@ -42,7 +42,7 @@ def recomputed_alike(results: Results, periods: list[int]) -> int:
 @pytest.mark.parametrize("name", ["lv-village", pytest.param("lv-village-bilateral", marks=pytest.mark.slow)])
 def test_some_periods_of_the_village_agree_with_plain_pandapower(tmp_path: Path, name: str) -> None:
     results = run(Scenario.load(name, {"time.periods": 52}), tmp_path / "r")
-    assert recomputed_alike(results, [0, 30, 51]) == 9
+    assert recomputed_alike(results, [30, 51]) == 6
 
 
 @pytest.mark.slow
