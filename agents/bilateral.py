@@ -29,8 +29,8 @@ class BilateralMarket(Market):
 
     @property
     def answer(self) -> type[Message]:  # type: ignore[override]
-        """What peers send: with the terms of every pair where the DSO gives signals."""
-        return Offer if self.context.design.scheme is None else OfferWithTerms
+        """What peers send: with the terms of every pair where there are any."""
+        return OfferWithTerms if self.context.has_terms else Offer
 
     def clear(self, peer: IntArray, fields: tuple[FloatArray, ...]) -> tuple[Bids, Clearing, Trades, FloatArray]:
         """Clear the offers of all peers; each segment that offers something is an agent of the book."""

@@ -21,11 +21,12 @@ from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import Batch, FloatArray, IntArray, Message
 from peerwatt.agents.offers import Markups
 from peerwatt.agents.padding import Padding
-from peerwatt.agents.policies import Signals
+from peerwatt.agents.policies import Measures, Signals
 from peerwatt.agents.population import Population
 from peerwatt.agents.private import Private
-from peerwatt.agents.records import CapacityRound
+from peerwatt.agents.records import CapacityRound, Extremes, Regulation
 from peerwatt.agents.settings import TariffSettings
+from peerwatt.agents.strategies import STRATEGIES, Prefers
 from peerwatt.agents.timetable import Timetable
 from peerwatt.grid.engine import Engine
 from peerwatt.grid.network import Network
@@ -104,7 +105,8 @@ MEDIATOR = "mediator"
 P2P_MARKET = "p2p market"
 FMO = "fmo"
 AGGREGATOR = "mediator (flexibility)"
-ROLES = frozenset((DSO, SUPPLIER, MEDIATOR, P2P_MARKET, FMO, AGGREGATOR))
+TSO = "tso"
+ROLES = frozenset((DSO, SUPPLIER, MEDIATOR, P2P_MARKET, FMO, AGGREGATOR, TSO))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,8 @@ class RoundRecord:
         p2p_volume_mw: power traded.
         residual_mw: how much trades have changed since the round before; NaN in the first.
         converged: whether the power flow has a solution.
+        measures: what an iterative policy tried, None for others.
+        extremes: the most loaded branch and the most extreme voltage, None where nobody looked.
     """
 
     cycle: int
@@ -206,6 +210,8 @@ class RoundRecord:
     p2p_volume_mw: float
     residual_mw: float
     converged: bool
+    measures: Measures | None = None
+    extremes: Extremes | None = None
 
 
 @dataclass(slots=True)
@@ -231,6 +237,8 @@ class PeriodDraft:
         rounds: record of each round of negotiation.
         flexibility: results of the flexibility markets.
         capacity: rounds of capacity trading.
+        regulation: what the TSO asked for and got.
+        limits_met: whether an iterative scheme ended with all limits held, None without one.
         p_activated_mw: (n_peers, n_products) what peers do for the DSO at delivery.
         aggregate_promised_eur: what the mediator has promised its peers for their flexibility.
         aggregate_eur: what the mediator is paid for its peers' flexibility.
@@ -258,6 +266,8 @@ class PeriodDraft:
     rounds: list[RoundRecord] = field(default_factory=list)
     flexibility: list[Activated] = field(default_factory=list)
     capacity: list[CapacityRound] = field(default_factory=list)
+    regulation: Regulation | None = None
+    limits_met: bool | None = None
     p_activated_mw: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
     aggregate_promised_eur: float = 0.0
     aggregate_eur: float = 0.0
@@ -296,6 +306,7 @@ class Context:
         row_of: row of each peer, by name.
         connection: positions of the buses at which peers or outside resources are, ascending.
         negotiates: whether peers negotiate with each other, rather than send the market their offers.
+        has_terms: whether pairs of peers have costs besides the price: the DSO's signals, or peers' preferences.
     """
 
     clock: Clock
@@ -325,9 +336,12 @@ class Context:
     row_of: dict[str, int] = field(init=False)
     connection: IntArray = field(init=False)
     negotiates: bool = field(init=False)
+    has_terms: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.negotiates = isinstance(self.mechanism, Negotiating)
+        prefer = any(isinstance(STRATEGIES.get(name), Prefers) for name in self.population.strategy)
+        self.has_terms = prefer or self.design.scheme is not None
         self.private = Private(len(self.population))
         self.row_of = {name: row for row, name in enumerate(self.population.name)}
         self.connection = np.unique([*self.population.bus.tolist(), *(fsp.bus for fsp in self.outside)])
@@ -335,6 +349,11 @@ class Context:
     def round_number(self, number: int) -> int:
         """Number of a round of the current period, counted through the run."""
         return self.now.period * len(self.timetable.rounds) + number
+
+    @property
+    def has_tso(self) -> bool:
+        """Whether there is a TSO, with a virtual load among the peers."""
+        return bool(self.population.virtual.any())
 
     @property
     def market(self) -> str:

@@ -6,13 +6,13 @@ leaves out is the preset's, and without a preset there is no service and no flex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from peerwatt.agents.policies import POLICIES, Policy
+from peerwatt.agents.policies import POLICIES, IterativePolicy, Policy
 from peerwatt.agents.settings import Price, Settings, Share
 from peerwatt.errors import Fault, ScenarioError
 from peerwatt.market.mechanism import BookKind
@@ -158,21 +158,24 @@ class CoordinationSettings(Settings):
     """Service of the peers to the DSO, and the flexibility market beside P2P trading."""
 
     preset: str | None = Field(
-        None, description="Conceptual model of D5.3: `cm1`, `cm2`, `cm3-v1`, `cm3-v2`, `cm4`, `cm5`."
-    )
+        None, description="Conceptual model of D5.3: `cm1`, `cm2`, `cm3-v1`, `cm3-v2`, `cm4`, `cm5`; or model of "
+        "Marques et al.: `p2p_cong`, `p2p_volt`, `p2p_freq`, `p2p_full`."
+    )  # fmt: skip
     product: Product | None = Field(None, description="`energy` or `capacity`; by default energy.")
     service: Service | None = Field(None, description="`none`, `implicit` or `explicit`; by default none.")
     scheme: str | None = Field(
         None, description="Policy of the DSO for an implicit service: `blocking`, `incentive_matrix`, `usage_price`, "
-        "`constraint_based`, `cost_allocation`, or one of your own."
+        "`constraint_based`, `cost_allocation`, `product_differentiation`, or one of your own."
     )  # fmt: skip
-    scheme_options: dict[str, Any] = Field(default_factory=dict, description="Options of the scheme.")
-    addresses: tuple[Addressed, ...] = Field(
-        (Addressed.CONGESTION, Addressed.VOLTAGE), min_length=1, description="`congestion`, `voltage`, `losses`."
+    scheme_options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the scheme; a preset's own hold for those that are left out."
     )
-    rounds: Annotated[int, Field(ge=1, le=20)] = Field(
-        1, description="Most rounds of negotiation per period: after each the DSO checks, and where a limit is "
-        "violated peers negotiate again with new signals."
+    addresses: Annotated[tuple[Addressed, ...], Field(min_length=1)] | None = Field(
+        None, description="`congestion`, `voltage`, `losses`; by default as the preset says, else the first two."
+    )
+    rounds: Annotated[int, Field(ge=1, le=500)] | None = Field(
+        None, description="Most rounds of negotiation per period: after each the DSO checks, and where a limit is "
+        "violated peers negotiate again with new signals; by default as the preset says, else 1."
     )  # fmt: skip
     lfm: bool | None = Field(
         None, description="Whether there is a local flexibility market; by default as the preset says, else no."
@@ -234,11 +237,11 @@ class CoordinationSettings(Settings):
             )
         if self.scheme_options and scheme is None:
             raise ValueError("scheme_options without a scheme")
-        if service is Service.NONE and self.rounds > 1:
+        if service is Service.NONE and (self.rounds or 1) > 1:
             raise ValueError(f"rounds is {self.rounds}, but without a service the DSO sends nobody back to negotiate")
         if not lfm and self.sequence is not None:
             raise ValueError(f"sequence {self.sequence} without a flexibility market: set lfm to true")
-        if Addressed.LOSSES in self.addresses and scheme not in ("cost_allocation", "usage_price"):
+        if Addressed.LOSSES in (self.addresses or ()) and scheme not in ("cost_allocation", "usage_price"):
             raise ValueError("addresses losses: only the schemes cost_allocation and usage_price put a price on them")
         for key in ("p2p_area", "lfm_area"):
             if getattr(self, key) == ():
@@ -277,15 +280,17 @@ class CoordinationSettings(Settings):
             fault = f"'{mechanism}', but for an explicit service capacity is traded bilaterally"
             raise ScenarioError(Fault("market.mechanism", fault, "set it to bilateral"))
         scheme = self.scheme or preset.scheme
+        options = self.scheme_options
         if scheme is not None:
-            construct(POLICIES, scheme, self.scheme_options)
+            options = {**preset.options, **options} if scheme == preset.scheme else options
+            construct(POLICIES, scheme, options)
         return Design(
             product=self.product or preset.product or Product.ENERGY,
             service=service,
             scheme=scheme if service is Service.IMPLICIT else None,
-            scheme_options=self.scheme_options,
-            addresses=frozenset(self.addresses),
-            rounds=self.rounds,
+            scheme_options=options,
+            addresses=frozenset(self.addresses or preset.addresses),
+            rounds=self.rounds or preset.rounds,
             lfm=self.has_lfm,
             sequence=self.sequence or Sequence.P2P_FIRST,
             cycles=self.cycles,
@@ -314,7 +319,7 @@ class Design:
     p2p_area: tuple[str, ...] | None
     lfm_area: tuple[str, ...] | None
 
-    def policy(self) -> Policy | None:
+    def policy(self) -> Policy | IterativePolicy | None:
         """A new policy of the scheme, if there is one."""
         return None if self.scheme is None else construct(POLICIES, self.scheme, self.scheme_options)
 
@@ -329,6 +334,8 @@ class Preset:
         book: kind of book of the mechanism: steps for auctions, quadratic for bilateral trading.
         participants: who offers in the LFM if nobody is named.
         lfm_by_default: whether there is an LFM where both are allowed.
+        options: of the scheme, where the scenario gives none.
+        addresses, rounds: where the scenario says nothing.
     """
 
     product: Product | None = None
@@ -338,6 +345,16 @@ class Preset:
     book: BookKind | None = None
     participants: tuple[Participant, ...] = (Participant.PEERS, Participant.OUTSIDE)
     lfm_by_default: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+    addresses: tuple[Addressed, ...] = (Addressed.CONGESTION, Addressed.VOLTAGE)
+    rounds: int = 1
+
+
+def _iterative(**more: Any) -> Preset:
+    """A model of Marques et al. in which the DSO sends the market back until the limits hold."""
+    scheme = "product_differentiation"
+    fixed: dict[str, Any] = {"product": Product.ENERGY, "service": Service.IMPLICIT, "lfm": False}
+    return Preset(**fixed, scheme=scheme, book=BookKind.QUADRATIC, rounds=40, **more)
 
 
 _BY_MEDIATOR = (Participant.MEDIATOR, Participant.OUTSIDE)
@@ -370,5 +387,10 @@ PRESETS: dict[str, Preset] = {
         lfm_by_default=True,
     ),
     "cm5": Preset(product=Product.CAPACITY, service=Service.EXPLICIT, lfm=False, book=BookKind.QUADRATIC),
+    "p2p_cong": _iterative(addresses=(Addressed.CONGESTION,)),
+    "p2p_volt": _iterative(addresses=(Addressed.VOLTAGE,), options={"reactive": True}),
+    "p2p_freq": Preset(product=Product.ENERGY, service=Service.NONE, lfm=False, book=BookKind.QUADRATIC),
+    "p2p_full": _iterative(options={"reactive": True, "flexibility_of": "generation", "flexibility_max": 1.0}),
 }
-"""The conceptual models of D5.3, Table 4. CM1, CM2 and CM4 may stand beside an LFM and do by default."""
+"""The conceptual models of D5.3, Table 4, of which CM1, CM2 and CM4 may stand beside an LFM and do by default; and the
+models of Marques et al., section IV."""

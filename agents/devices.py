@@ -10,7 +10,7 @@ Loads of kinds that respond to prices may *rise* by a share of their consumption
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -61,7 +61,7 @@ class Outlook:
         Args:
             battery_mw: (n_peers,) positive when discharging.
             extra_mw: (n_peers,) consumption beyond the usual, positive; it has the power factor of the
-                loads that respond.
+                loads that respond, else that of all loads.
             activated_mw: (n_peers, n_products) what is done for the DSO, if anything; `possible` bounds it.
         """
         if activated_mw is None:
@@ -69,10 +69,12 @@ class Outlook:
         less, curtailed, more = self.possible(activated_mw).T
         extra = extra_mw + more
         p_mw = self.load_mw + self.generation_mw + battery_mw - extra + less - curtailed
-        responsive = _share(extra, self.band_mw) * self.responsive_mvar
+        per_mw = np.where(
+            self.band_mw > 0.0, _share(self.responsive_mvar, self.band_mw), _share(self.load_mvar, -self.load_mw)
+        )
         load = (1.0 - _share(less, -self.load_mw)) * self.load_mvar
         generation = (1.0 - _share(curtailed, self.generation_mw)) * self.generation_mvar
-        return p_mw, load + generation + responsive
+        return p_mw, load + generation + extra * per_mw
 
     def possible(self, activated_mw: FloatArray) -> FloatArray:
         """Activations within what is there: no more is given up than is consumed or generated."""
@@ -80,6 +82,15 @@ class Outlook:
         done[:, REDUCE] = np.minimum(done[:, REDUCE], -self.load_mw)
         done[:, CURTAIL] = np.minimum(done[:, CURTAIL], self.generation_mw)
         return done
+
+    def with_reactive(self, share: FloatArray) -> Outlook:
+        """Return it with reactive power, and so tan phi, multiplied; (n_peers,) or one for all."""
+        return replace(
+            self,
+            load_mvar=self.load_mvar * share,
+            generation_mvar=self.generation_mvar * share,
+            responsive_mvar=self.responsive_mvar * share,
+        )
 
     def of_rows(self, rows: IntArray) -> Outlook:
         """The outlook of some peers."""
@@ -120,6 +131,7 @@ class Units:
         p_rated_mw: (n_units,) rated power, positive.
         generates: (n_units,) whether it is a generator.
         is_pv: (n_units,) whether it is a PV plant.
+        is_ev: (n_units,) whether it is a charging point of electric vehicles.
         response: (n_units,) share by which its consumption may rise.
     """
 
@@ -131,10 +143,11 @@ class Units:
     p_rated_mw: FloatArray
     generates: BoolArray
     is_pv: BoolArray
+    is_ev: BoolArray
     response: FloatArray
 
-    def take(self, rows: IntArray, peer: IntArray, factor: float = 1.0) -> Units:
-        """Copy rows for other owners, with their power multiplied by a factor."""
+    def take(self, rows: IntArray, peer: IntArray, factor: float | FloatArray = 1.0) -> Units:
+        """Copy rows for other owners, with their power multiplied by a factor, one for all or (n_rows,)."""
         return Units(
             peer,
             self.p_column[rows],
@@ -144,8 +157,16 @@ class Units:
             self.p_rated_mw[rows] * factor,
             self.generates[rows],
             self.is_pv[rows],
+            self.is_ev[rows],
             self.response[rows],
         )
+
+    def dispatch(self, rows: IntArray) -> None:
+        """Make some units available with their rated power at any time, at their usual power factor."""
+        per_mw = np.divide(self.q_scale_mvar, self.p_scale_mw, out=np.zeros(len(self.peer)), where=self.p_scale_mw != 0)
+        self.p_scale_mw[rows] = np.copysign(self.p_rated_mw[rows], self.p_scale_mw[rows])
+        self.q_scale_mvar[rows] = per_mw[rows] * self.p_scale_mw[rows]
+        self.p_column[rows] = self.q_column[rows] = -1
 
     def without_pv_of(self, peers: IntArray) -> Units:
         """Return the units less the PV plants of some peers."""
@@ -171,8 +192,19 @@ class Units:
             np.concatenate([self.p_rated_mw, np.full(n, p_mw)]),
             np.concatenate([self.generates, np.ones(n, dtype=bool)]),
             np.concatenate([self.is_pv, np.ones(n, dtype=bool)]),
+            np.concatenate([self.is_ev, np.zeros(n, dtype=bool)]),
             np.concatenate([self.response, np.zeros(n)]),
         )
+
+    def without_ev_of(self, peers: IntArray) -> Units:
+        """Return the units less the charging points of some peers."""
+        rows = np.flatnonzero(~(self.is_ev & np.isin(self.peer, peers)))
+        return self.take(rows, self.peer[rows])
+
+    def and_these(self, others: Units) -> Units:
+        """Return the units and others, whose peers are rows of the same population."""
+        columns = (field.name for field in fields(self))
+        return Units(*(np.concatenate([getattr(self, name), getattr(others, name)]) for name in columns))
 
     def rated_mw(self, n_peers: int) -> tuple[FloatArray, FloatArray]:
         """Rated power of the loads and of the generators of each peer, both positive."""

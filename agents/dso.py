@@ -9,6 +9,7 @@ flexibility for what is left. For an explicit service it asks peers for capacity
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from operator import itemgetter
@@ -16,9 +17,12 @@ from operator import itemgetter
 import numpy as np
 from mesa import Model
 
-from peerwatt.agents.context import DSO, FMO, SUPPLIER, Context, Process, Role, RoundRecord
+from peerwatt.agents.context import DSO, FMO, SUPPLIER, TSO, Context, Process, Role, RoundRecord
 from peerwatt.agents.coordination import Addressed, Sequence, Service
 from peerwatt.agents.correspondence import write_peers
+from peerwatt.agents.directive import Directive
+from peerwatt.agents.dues import dues
+from peerwatt.agents.iteration import Iteration
 from peerwatt.agents.messages import (
     BlockingList,
     CapacityDelivery,
@@ -37,20 +41,22 @@ from peerwatt.agents.messages import (
     TradeTerms,
     Verdict,
 )
+from peerwatt.agents.metering import Meters, at_voltage
 from peerwatt.agents.offers import DIRECTION
-from peerwatt.agents.policies import GridView, SignalKind, Signals
+from peerwatt.agents.orders import RegulationAnswer, RegulationNotice, RegulationReadings
+from peerwatt.agents.policies import Checked, GridView, IterativePolicy, Measures, SignalKind, Signals
 from peerwatt.agents.policies.limits import Margins, network_limits
 from peerwatt.agents.policies.request import NO_AREA, capacity_requests
+from peerwatt.agents.records import Extremes
 from peerwatt.agents.timetable import FlexibilityWindow, Round
-from peerwatt.grid.paths import SlackPaths
 from peerwatt.grid.state import GridState
 from peerwatt.grid.trade_effect import FlowModel
 from peerwatt.market.mechanism import BookKind
-from peerwatt.market.settlement import Entries, Reason, settle_flexibility, settle_incentives
 
 __all__ = ["Dso"]
 
 _STUCK_MW = 1e-9
+_MET_MW = 1e-6
 
 
 class Dso(Role):
@@ -63,8 +69,10 @@ class Dso(Role):
 
     def __init__(self, model: Model, context: Context) -> None:
         super().__init__(model, context, DSO)
-        self._paths: dict[int, SlackPaths] = {}
-        self._policy = context.design.policy()
+        self._meters = Meters(context)
+        policy = context.design.policy()
+        self._iteration = Iteration(context, policy, DSO) if isinstance(policy, IterativePolicy) else None
+        self._policy = None if isinstance(policy, IterativePolicy) else policy
         self._explicit = context.design.service is Service.EXPLICIT
         addresses = context.design.addresses
         self._cares = {"congestion": Addressed.CONGESTION in addresses, "voltage": Addressed.VOLTAGE in addresses}
@@ -73,6 +81,7 @@ class Dso(Role):
         self._before: FloatArray | None = None  # (n_peers,) net trades of the round before
         self._activated = np.zeros(0)  # (n_bus,) what is activated in this period, as far as the DSO knows
         self._next_round = self._next_cycle = 0
+        self._regulation: RegulationNotice | None = None
         self._forecast: GridState
         self._state: GridState
 
@@ -99,10 +108,14 @@ class Dso(Role):
             self._proposed = message
         elif type(message) is CapacityResult:
             self._activated += self.context.population.at_buses(message.p_mw, len(self._activated))
+        elif type(message) is RegulationNotice:
+            self._regulation = message
 
     def _open(self) -> None:
         context = self.context
-        self._signals = self._proposed = self._before = None
+        self._signals = self._proposed = self._before = self._regulation = None
+        if self._iteration is not None:
+            self._iteration.begin()
         self._activated = np.zeros(context.network.n_bus)
         self._next_round, self._next_cycle = 0, 0
         self._forecast = self._evaluate("forecast", self._schedule(np.zeros(len(context.population))))
@@ -126,7 +139,12 @@ class Dso(Role):
     def _signal(self, number: int) -> Process:
         """Tell peers, or the mediator, what the grid bears."""
         context = self.context
-        if self._policy is None or number != self._next_round:
+        if number != self._next_round:
+            return
+        if self._iteration is not None:
+            self._iteration.tell(number)
+            self._signals = self._iteration.measures.signals
+        if self._policy is None:
             return
         round_ = context.timetable.rounds[number]
         state = self._without_trades() if round_.number == 0 else self._state
@@ -159,12 +177,51 @@ class Dso(Role):
         self._listen()
         self._state = self._evaluate("final" if self._explicit else "p2p", self._schedule(self._change()))
         round_ = context.timetable.rounds[number]
-        self._record(round_)
         self._next_round = -1
-        more = round_.number + 1 < context.design.rounds and self._violated(self._state)
-        if more and not self._stuck(round_):
+        left = context.design.rounds - round_.number - 1
+        if self._iteration is not None:
+            before = self._iteration.measures
+            more = self._iteration.check(self._checked(), left)
+            self._record(round_, before)
+        else:
+            self._record(round_)
+            more = left > 0 and self._violated(self._state) and not self._stuck(round_)
+        if self._iteration is not None:
+            context.now.limits_met = self._iteration.solved
+        if more:
             self._call_again(number + 1)
+        elif self._regulation is not None:
+            self._answer(self._regulation)
         yield from ()
+
+    def _checked(self) -> Checked:
+        """What has become of the measures, for the policy to go on from."""
+        context, change, state = self.context, self._change(), self._state
+        forecast, iteration = context.now.forecast, self._iteration
+        assert iteration is not None
+
+        def trial(reactive: FloatArray) -> GridState:
+            return self._solve(self._schedule(change, replace(iteration.directive, reactive=reactive)))
+
+        return Checked(
+            GridView(context.network, state, context.population.bus),
+            not self._violated(state),
+            **self._cares,
+            change_mw=change,
+            generates=forecast.generation_mw > _STUCK_MW,
+            consumes=forecast.load_mw < -_STUCK_MW,
+            virtual=context.population.virtual > 0.0,
+            trial=trial,
+        )
+
+    def _answer(self, notice: RegulationNotice) -> None:
+        """Tell the TSO what it gets, and what stands against the rest."""
+        context, iteration = self.context, self._iteration
+        accepted = float(-self._change() @ context.population.virtual)
+        met = abs(accepted) >= abs(notice.p_mw) - _MET_MW
+        branch, bus = (-1, -1) if met or iteration is None else iteration.worst
+        answer = RegulationAnswer(self.name, notice.sender, context.now.period, notice.p_mw, accepted, branch, bus)
+        context.bus.send((answer,))
 
     def _stuck(self, round_: Round) -> bool:
         """Whether a list that blocks more has changed nothing: what is violated is so without trades."""
@@ -183,7 +240,7 @@ class Dso(Role):
         for message in self.inbox.take():
             self.overheard(message)
 
-    def _record(self, round_: Round) -> None:
+    def _record(self, round_: Round, measures: Measures | None = None) -> None:
         context, state, n = self.context, self._state, len(self.context.population)
         found, proposed = state.violations(context.network), self._proposed
         net = np.zeros(n)
@@ -205,6 +262,8 @@ class Dso(Role):
                 volume,
                 residual,
                 state.converged,
+                measures,
+                Extremes.of(context.network, state),
             )
         )
 
@@ -267,70 +326,38 @@ class Dso(Role):
         context, now, population = self.context, self.context.now, self.context.population
         now.p_followed_mw = population.p_change_mw.copy()
         now.p_activated_mw = now.realised.possible(population.p_activated_mw)
-        extra = now.position.usual_mw - now.position.firm_mw - now.p_followed_mw
-        now.p_delivered_mw, now.q_delivered_mvar = now.realised.net(now.battery_mw, extra, now.p_activated_mw)
+        now.p_delivered_mw, now.q_delivered_mvar = population.directive.schedule(
+            now.realised, now.position, now.battery_mw, now.p_followed_mw, now.p_activated_mw
+        )
         outside = np.bincount(
             [fsp.bus for fsp in context.outside], now.outside_mw @ DIRECTION, minlength=context.network.n_bus
         )
         p_mw, q_mvar = self._at_buses(now.p_delivered_mw, now.q_delivered_mvar)
         state = self._evaluate("delivery", (p_mw + outside, q_mvar))
         if state.converged:
-            self._meter(state)
-            write_peers(context, ConnectionState, self.name, self._measured(state))
+            now.p_delivered_mw, now.q_delivered_mvar = at_voltage(context, state)
+            write_peers(context, ConnectionState, self.name, self._meters.at_connections(state))
         context.bus.send((MeterReadings(self.name, SUPPLIER, now.period, now.p_delivered_mw, state.losses_mw),))
+        if context.has_tso:
+            self._tell_exchange(state)
         if self._explicit:
             done = CapacityDelivery(self.name, context.market, now.period, now.p_activated_mw.sum(axis=1))
             context.bus.send((done,))
-        self._settle()
+        now.entries += dues(context, self._proposed, self._signals)
 
-    def _meter(self, state: GridState) -> None:
-        """What loads draw depends on the voltage where the network says so (ZIP)."""
+    def _tell_exchange(self, state: GridState) -> None:
+        """Tell the TSO what its grid exchanges with this one, its virtual load apart.
+
+        What trading has moved the exchange by counts as provided, up to what the virtual load has bought: energy that
+        would have been fed in anyway is no regulation.
+        """
         context, now = self.context, self.context.now
-        dependence = context.network.voltage_dependence
-        if dependence is not None:
-            p_factor, q_factor = (factor[context.population.bus] for factor in dependence.factors(state.vm_pu))
-            now.p_delivered_mw, now.q_delivered_mvar = now.p_delivered_mw * p_factor, now.q_delivered_mvar * q_factor
-
-    def _settle(self) -> None:
-        """Pay for flexibility that was delivered, and for what signals promised."""
-        context, now, population = self.context, self.context.now, self.context.population
-        n = len(population)
-        dso = n + 1
-        told, done = population.p_activated_mw.sum(axis=1), now.p_activated_mw.sum(axis=1)
-        share = np.divide(done, told, out=np.zeros(n), where=told > 0.0)
-        by_mediator = now.aggregate_eur != 0.0
-        payer = n + 2 if by_mediator else dso
-        entries = [settle_flexibility(np.arange(n), share * population.flexibility_eur, operator=payer)]
-        if by_mediator:
-            promised = float(now.aggregate_promised_eur)
-            kept = float(share @ population.flexibility_eur) / promised if promised else 0.0
-            due = now.aggregate_eur * kept
-            entries.append(settle_flexibility(n + 2, due, operator=dso))
-        entries.append(settle_flexibility(n + 3 + np.arange(len(context.outside)), now.outside_eur, operator=dso))
-        proposed, signals = self._proposed, self._signals
-        if proposed is not None and signals is not None:
-            seller, buyer, energy = proposed.seller, proposed.buyer, proposed.p_mw * context.period_h
-            for party, fee in ((seller, signals.seller_fee), (buyer, signals.buyer_fee)):
-                amount = fee[seller, buyer] * energy
-                if signals.kind is SignalKind.INCENTIVE:
-                    entries.append(settle_incentives(party, -amount, dso=dso))
-                else:
-                    entries.append(Entries.of(party, dso, Reason.NETWORK_FEE, amount))
-        now.entries += entries
-
-    def _measured(self, state: GridState) -> tuple[FloatArray, FloatArray]:
-        """Voltage at each peer's connection point and highest loading on its way, as measured, (n_peers,)."""
-        context, bus = self.context, self.context.population.bus
-        network = context.network
-        if id(network) not in self._paths:
-            self._paths[id(network)] = SlackPaths(network)
-        paths = self._paths[id(network)]
-        vm_pu, loading = state.vm_pu[bus], paths.highest_loading_percent(state)[bus]
-        if context.noise.vm_pu or context.noise.loading_percent:
-            error = context.random("measurement noise").standard_normal((2, len(bus)))
-            vm_pu = vm_pu + context.noise.vm_pu * error[0]
-            loading = np.maximum(loading + context.noise.loading_percent * error[1], 0.0)
-        return vm_pu, loading
+        accepted = float(-now.p_change_mw @ context.population.virtual)
+        planned = now.states["p2p"].slack_p_mw - accepted
+        moved = float(np.sign(accepted)) * (self._forecast.slack_p_mw - planned)
+        provided = float(np.sign(accepted)) * min(max(moved, 0.0), abs(accepted))
+        delivered = state.slack_p_mw - float(-now.p_delivered_mw @ context.population.virtual)
+        context.bus.send((RegulationReadings(self.name, TSO, now.period, planned, delivered, provided),))
 
     # --- the grid ---
 
@@ -346,11 +373,18 @@ class Dso(Role):
             return self._forecast
         return self._solve(self._schedule(np.zeros(len(self.context.population))))
 
-    def _schedule(self, change_mw: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Injections at the buses that are expected when peers move by `change_mw` from their firm power."""
+    def _schedule(self, change_mw: FloatArray, directive: Directive | None = None) -> tuple[FloatArray, FloatArray]:
+        """Injections at the buses that are expected when peers move by `change_mw` from their firm power.
+
+        Args:
+            change_mw: (n_peers,) by how much trading moves them.
+            directive: what they are ordered; by default what they have been.
+        """
         now = self.context.now
-        extra = now.position.usual_mw - now.position.firm_mw - change_mw
-        p_mw, q_mvar = self._at_buses(*now.forecast.net(now.battery_mw, extra))
+        if directive is None:
+            iteration = self._iteration
+            directive = Directive.none(len(change_mw)) if iteration is None else iteration.directive
+        p_mw, q_mvar = self._at_buses(*directive.schedule(now.forecast, now.position, now.battery_mw, change_mw))
         return p_mw + self._activated, q_mvar
 
     def _at_buses(self, p_mw: FloatArray, q_mvar: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -12,6 +12,9 @@ the band: that is its *firm* power. Trading moves it from there by up to `room_m
 
     consumer:  P in [firm - room, firm], C' from supply down to feed_in
     producer:  P in [firm, firm + room], C' from feed_in up to supply
+
+A peer with a cost function of its own (`peerwatt.agents.costs`) has these from there; its firm power is what it does
+with the supplier alone, and what it leaves of its forecast is less consumption or less generation.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from peerwatt.agents.devices import CURTAIL, RAISE, REDUCE
+from peerwatt.agents.devices import CURTAIL, N_PRODUCTS, RAISE, REDUCE
 from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
 from peerwatt.agents.settings import TariffSettings
 
@@ -43,6 +46,8 @@ class Position:
         room_mw: by how much trading can move it, not negative.
         producer: whether it sells in this period.
         slope: coefficient a of the cost, EUR/MW2h.
+        marginal: marginal cost C' at the firm power, EUR/MWh.
+        steered: whether its power follows a cost function of its own, at the expense of its forecast.
     """
 
     usual_mw: FloatArray
@@ -50,6 +55,8 @@ class Position:
     room_mw: FloatArray
     producer: BoolArray
     slope: FloatArray
+    marginal: FloatArray
+    steered: BoolArray
 
     @classmethod
     def of(cls, usual_mw: FloatArray, band_mw: FloatArray, tariff: TariffSettings) -> Position:
@@ -65,13 +72,40 @@ class Position:
         firm = np.where(producer, usual_mw - room, usual_mw)
         spread = tariff.supply_eur_per_mwh - tariff.feed_in_eur_per_mwh
         slope = np.divide(spread, band_mw, out=np.zeros_like(band_mw), where=band_mw > 0.0)
-        return cls(usual_mw, firm, room, producer, slope)
+        marginal = tariff.supply_eur_per_mwh - np.where(producer, slope * room, 0.0)
+        return cls(usual_mw, firm, room, producer, slope, marginal, np.zeros(usual_mw.shape, dtype=np.bool_))
 
     def of_rows(self, rows: IntArray) -> Position:
         """The positions of some peers."""
         return Position(
-            self.usual_mw[rows], self.firm_mw[rows], self.room_mw[rows], self.producer[rows], self.slope[rows]
+            self.usual_mw[rows],
+            self.firm_mw[rows],
+            self.room_mw[rows],
+            self.producer[rows],
+            self.slope[rows],
+            self.marginal[rows],
+            self.steered[rows],
         )
+
+    def departure(self, change_mw: FloatArray | float) -> tuple[FloatArray, FloatArray]:
+        """By what the peers depart from their usual power when trading moves them from the firm power.
+
+        Args:
+            change_mw: (n_peers,) by how much trading moves net power.
+
+        Returns:
+            Consumption beyond the usual (n_peers,), and what peers with a cost function of their own do with their
+            devices (n_peers, n_products), both for `Outlook.net`.
+        """
+        extra = self.usual_mw - self.firm_mw - change_mw
+        done = np.zeros((len(extra), N_PRODUCTS))
+        if self.steered.any():
+            own = np.where(self.steered, extra, 0.0)
+            done[:, REDUCE] = np.where(self.producer, 0.0, np.maximum(-own, 0.0))
+            done[:, CURTAIL] = np.where(self.producer, np.maximum(own, 0.0), 0.0)
+            done[:, RAISE] = np.where(self.producer, 0.0, np.maximum(own, 0.0))
+            extra = np.where(self.steered, 0.0, extra)
+        return extra, done
 
     def committed(self, activated_mw: FloatArray) -> Position:
         """The positions when flexibility has been sold to the DSO before trading.
@@ -84,7 +118,46 @@ class Position:
         firm = self.firm_mw + activated_mw[:, REDUCE] - activated_mw[:, CURTAIL] - activated_mw[:, RAISE]
         firm = np.where(self.producer, np.maximum(firm, 0.0), np.minimum(firm, 0.0))
         room = np.maximum(self.room_mw - activated_mw[:, RAISE], 0.0)
-        return replace(self, firm_mw=firm, room_mw=room)
+        moved = np.where(self.producer, self.room_mw - room, 0.0)  # a prosumer consumes that much more before it sells
+        moved = np.where(self.steered, firm - self.firm_mw, moved)
+        return replace(self, firm_mw=firm, room_mw=room, marginal=self.marginal + self.slope * moved)
+
+    def released(self, p_mw: FloatArray) -> Position:
+        """The positions when generation that had to run no longer has to: it becomes room for trading.
+
+        Args:
+            p_mw: (n_peers,) how much of it, at most the firm power of producers.
+        """
+        if not p_mw.any():
+            return self
+        return replace(
+            self,
+            firm_mw=self.firm_mw - p_mw,
+            room_mw=self.room_mw + p_mw,
+            marginal=self.marginal - self.slope * p_mw,
+        )
+
+    def capped(self, room_mw: FloatArray) -> Position:
+        """The positions when trading must not move peers by more than (n_peers,)."""
+        return self if (self.room_mw <= room_mw).all() else replace(self, room_mw=np.minimum(self.room_mw, room_mw))
+
+    def asked_for(self, p_mw: FloatArray, price_eur_per_mwh: FloatArray) -> Position:
+        """The positions when some are virtual loads, which take what was asked for at a price, and nothing else.
+
+        Args:
+            p_mw: (n_peers,) positive to draw, negative to feed in; 0 for all others.
+            price_eur_per_mwh: (n_peers,) at most paid, or at least wanted.
+        """
+        asked = p_mw != 0.0
+        if not asked.any():
+            return self
+        return replace(
+            self,
+            room_mw=np.where(asked, np.abs(p_mw), self.room_mw),
+            producer=np.where(asked, p_mw < 0.0, self.producer),
+            slope=np.where(asked, 0.0, self.slope),
+            marginal=np.where(asked, price_eur_per_mwh, self.marginal),
+        )
 
     def restrained(self, may_feed: BoolArray, may_draw: BoolArray) -> Position:
         """The positions of peers that must not move by themselves: their firm power is all they can trade.
@@ -113,14 +186,16 @@ class Position:
         power[:, 1:] = (sign * self.room_mw / (N_STEPS - 1))[:, None]
         price = np.empty_like(power)
         price[:, 0] = limit
-        # Both kinds: marginal utility falls from the supplier's price as consumption rises above the usual.
-        extra = np.where(self.producer[:, None], (1.0 - part), part) * self.room_mw[:, None]
-        price[:, 1:] = tariff.supply_eur_per_mwh - self.slope[:, None] * extra
+        price[:, 1:] = self.marginal[:, None] + (sign * self.slope * self.room_mw)[:, None] * part
         # What a buyer pays on top of the price leaves it less for the price.
         price[~self.producer] -= tariff.network_fee_eur_per_mwh
         return power, price
 
-    def cost(self, limit: FloatArray, tariff: TariffSettings) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    def cost(
+        self,
+        limit: FloatArray,
+        tariff: TariffSettings,  # noqa: ARG002 - called like `steps`
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Bounds and cost coefficients of what the peer offers to trade bilaterally, in two segments.
 
         The first segment is the firm power, worth the limit price: what is not traded of it is left to the
@@ -128,7 +203,7 @@ class Position:
 
         Args:
             limit: (n_peers,) limit price of the firm quantity, EUR/MWh.
-            tariff: the outside option.
+            tariff: not needed here.
 
         Returns:
             p_min_mw, p_max_mw, a (EUR/MW2h), b (EUR/MWh), each (n_peers, 2).
@@ -136,12 +211,11 @@ class Position:
         offered = np.stack([np.abs(self.firm_mw), self.room_mw], axis=1)
         sells = self.producer[:, None]
         slope = np.stack([np.zeros_like(limit), self.slope], axis=1)
-        flexible = tariff.supply_eur_per_mwh - np.where(self.producer, self.slope * self.room_mw, 0.0)
         return (
             np.where(sells, 0.0, -offered),
             np.where(sells, offered, 0.0),
             slope,
-            np.stack([limit, flexible], axis=1),
+            np.stack([limit, self.marginal], axis=1),
         )
 
     def truthful(self, tariff: TariffSettings) -> FloatArray:
@@ -159,12 +233,11 @@ class Position:
             period_h: length of the period, h.
             activated_mw: (n_peers, n_products) activations, if any.
         """
-        extra, given_up = self.usual_mw - p_mw, np.zeros_like(p_mw)
-        if activated_mw is not None:
-            extra = extra + activated_mw[:, RAISE]
-            given_up = tariff.supply_eur_per_mwh * activated_mw[:, REDUCE] * period_h
-        usual = self._utility(self.usual_mw - self.firm_mw, tariff, period_h)
-        return self._utility(extra, tariff, period_h) - usual - given_up
-
-    def _utility(self, extra_mw: FloatArray, tariff: TariffSettings, period_h: float) -> FloatArray:
-        return (tariff.supply_eur_per_mwh * extra_mw - 0.5 * self.slope * extra_mw**2) * period_h
+        moved = p_mw - self.firm_mw
+        if activated_mw is None:
+            return -(self.marginal * moved + 0.5 * self.slope * moved**2) * period_h
+        moved = moved - activated_mw[:, RAISE]
+        reduced = activated_mw[:, REDUCE]
+        moved = np.where(self.steered, moved + reduced, moved)
+        given_up = np.where(self.steered, 0.0, tariff.supply_eur_per_mwh * reduced)
+        return -(self.marginal * moved + 0.5 * self.slope * moved**2 + given_up) * period_h

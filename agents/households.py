@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from peerwatt.agents.context import ROLES
+from peerwatt.agents.costs import Costs, cost_faults
 from peerwatt.agents.devices import Batteries, Units
-from peerwatt.agents.messages import IntArray
+from peerwatt.agents.messages import FloatArray, IntArray
 from peerwatt.agents.population import Population
 from peerwatt.agents.settings import PopulationSettings
 from peerwatt.errors import Fault, ScenarioError
@@ -28,12 +29,13 @@ STORAGE_SELF_DISCHARGE_PER_DAY = 0.0013  # as SimBench's home storages
 
 @dataclass(slots=True)
 class _Draft:
-    """A population under construction; arrays (n_peers,)."""
+    """A population under construction; arrays (n_peers,), `kind` that of the unit that a peer is, else empty."""
 
     name: list[str]
     bus: IntArray
     units: Units
     batteries: Batteries
+    kind: list[str]
 
 
 def build_population(case: GridCase, settings: PopulationSettings, rng: np.random.Generator) -> Population:
@@ -42,23 +44,30 @@ def build_population(case: GridCase, settings: PopulationSettings, rng: np.rando
     Args:
         case: grid with its units.
         settings: what the scenario changes.
-        rng: stream for who is drawn, who owns PV and batteries, and who follows which strategy.
+        rng: stream for who is drawn, who owns PV, batteries and electric vehicles, and who follows which strategy.
 
     Raises:
-        ScenarioError: nobody trades, unknown peers are named, or PV has no profile.
+        ScenarioError: nobody trades, unknown peers are named, or PV or charging has no profile.
     """
     draft = _own_peers(case, settings)
+    chargers = _chargers(draft.units)
     if settings.size is not None:
         draft = _resample(draft, settings.size, rng)
     faults = _unknown_peers(draft, settings)
     pv = _pv_pattern(case)
     if pv is None and (settings.pv_share or any(peer.pv_mw for peer in settings.peers.values())):
         faults.append(Fault("population.pv_share", "the grid has no PV profile to scale", "add one PV sgen to it"))
+    if not len(chargers.peer) and (settings.ev_share or any(peer.ev_mw for peer in settings.peers.values())):
+        remedy = "take a grid with charging points, e.g. a SimBench grid of scenario 2"
+        faults.append(Fault("population.ev_share", "the grid has no EV profile to scale", remedy))
+    faults += cost_faults(settings.costs, set(case.units.kind), by_unit=settings.peer_of == "unit")
+    faults += _mixed_up(settings)
     if faults:
         raise ScenarioError(faults)
     _own_pv(draft, settings, pv or (0, 0.0), rng)
     _own_batteries(draft, settings, rng)
     strategy, code = _strategies(draft, settings, rng)
+    _own_evs(draft, settings, chargers, rng)
     return Population(
         tuple(draft.name),
         draft.bus,
@@ -67,17 +76,19 @@ def build_population(case: GridCase, settings: PopulationSettings, rng: np.rando
         strategy,
         code,
         case.series.values.shape[1],
+        _own_costs(draft, settings),
     )
 
 
 def _own_peers(case: GridCase, settings: PopulationSettings) -> _Draft:
-    """One peer per bus that has units, in the order of the buses' indices."""
+    """One peer per bus that has units, or one per unit, in the order of the buses' indices."""
     units = case.units
     if not len(units.name):
         raise ScenarioError(Fault("grid", f"'{case.name}' has no loads, generators or batteries", "nobody could trade"))
     index = case.network.buses.index[units.bus]
     order = np.lexsort((np.array(units.name), np.array(units.table), index))
-    buses, peer = np.unique(index[order], return_inverse=True)
+    alone = settings.peer_of == "unit"
+    buses, peer = (index[order], np.arange(len(order))) if alone else np.unique(index[order], return_inverse=True)
     bus = np.empty(len(buses), dtype=np.int64)
     bus[peer] = units.bus[order]
     storage = np.array(units.table)[order] == "storage"
@@ -93,10 +104,16 @@ def _own_peers(case: GridCase, settings: PopulationSettings) -> _Draft:
         units.p_mw[rows],
         generates,
         kinds[rows] == "pv",
+        kinds[rows] == "ev",
         np.where(generates, 0.0, response),
     )
-    names = _unique([case.network.buses.name[b] or f"bus {i}" for b, i in zip(bus, buses, strict=True)], buses.tolist())
-    return _Draft(names, bus, converters, _joined_batteries(case, order[storage], peer[storage], len(buses)))
+    if alone:
+        names = _unique([units.name[row] or f"unit {row}" for row in order.tolist()], order.tolist())
+    else:
+        at = zip(bus, buses, strict=True)
+        names = _unique([case.network.buses.name[b] or f"bus {i}" for b, i in at], buses.tolist())
+    kind = kinds[order].tolist() if alone else [""] * len(buses)
+    return _Draft(names, bus, converters, _joined_batteries(case, order[storage], peer[storage], len(buses)), kind)
 
 
 def _unique(names: list[str], index: list[int]) -> list[str]:
@@ -147,7 +164,8 @@ def _resample(draft: _Draft, size: int, rng: np.random.Generator) -> _Draft:
         own.soc_mwh[drawn] * factor,
     )
     names = [f"{draft.name[d]} #{c + 1}" for d, c in zip(drawn.tolist(), copy.tolist(), strict=True)]
-    return _Draft(names, draft.bus[drawn], draft.units.take(rows, owner, factor), batteries)
+    kind = [draft.kind[d] for d in drawn.tolist()]
+    return _Draft(names, draft.bus[drawn], draft.units.take(rows, owner, factor), batteries, kind)
 
 
 def _unknown_peers(draft: _Draft, settings: PopulationSettings) -> list[Fault]:
@@ -158,6 +176,28 @@ def _unknown_peers(draft: _Draft, settings: PopulationSettings) -> list[Fault]:
         for name in settings.peers
         if name not in known
     ]
+
+
+def _mixed_up(settings: PopulationSettings) -> list[Fault]:
+    """Devices that would be added to peers that are one unit with a cost function."""
+    added = ("pv_share", "storage_share", "ev_share")
+    given = [key for key in added if getattr(settings, key) is not None] if settings.costs else []
+    return [
+        Fault(f"population.{key}", "devices cannot be added to units with cost functions", "leave population.costs out")
+        for key in given
+    ]
+
+
+def _own_costs(draft: _Draft, settings: PopulationSettings) -> Costs | None:
+    """Cost functions of the peers; what can be dispatched is always there with its rated power."""
+    if not settings.costs:
+        return None
+    units, n = draft.units, len(draft.name)
+    generates = np.bincount(units.peer[units.generates], minlength=n) > 0
+    for kind, each in settings.costs.items():
+        if each.basis == "rated":
+            units.dispatch(np.flatnonzero(np.array(draft.kind)[units.peer] == kind))
+    return Costs.of(draft.kind, generates, settings.costs)
 
 
 def _pv_pattern(case: GridCase) -> tuple[int, float] | None:
@@ -187,6 +227,51 @@ def _own_pv(draft: _Draft, settings: PopulationSettings, pattern: tuple[int, flo
             row = np.array([draft.name.index(name)])
             draft.units = draft.units.without_pv_of(row)
             draft.units = draft.units.with_pv(row[: own.pv_mw > 0.0], own.pv_mw, per_mw, column)
+
+
+def _chargers(units: Units) -> Units:
+    """Charging points whose profiles others can be given."""
+    rows = np.flatnonzero(units.is_ev & (units.p_column >= 0) & (units.p_rated_mw > 0.0))
+    return units.take(rows, units.peer[rows])
+
+
+def _own_evs(draft: _Draft, settings: PopulationSettings, chargers: Units, rng: np.random.Generator) -> None:
+    """Give or take charging points until their share is right, then as single peers have it.
+
+    It comes last and draws only where it has something to do, so that all else of a population stays as it is.
+    """
+    own = {draft.name.index(name): peer.ev_mw for name, peer in settings.peers.items() if peer.ev_mw is not None}
+    if settings.ev_share is None and not own:
+        return
+    n = len(draft.name)
+    owns = np.bincount(draft.units.peer[draft.units.is_ev], minlength=n) > 0
+    order, chance = _owners_first(owns, rng), rng.random(n)
+    if settings.ev_share is not None:
+        wanted = round(settings.ev_share * n)
+        draft.units = draft.units.without_ev_of(order[wanted:])
+        gains = np.sort(order[:wanted])
+        _charge(draft, gains[~owns[gains]], settings.ev_mw, chargers, chance)
+    for row, ev_mw in sorted(own.items()):
+        draft.units = draft.units.without_ev_of(np.array([row]))
+        _charge(draft, np.array([row])[: ev_mw > 0.0], ev_mw, chargers, chance)
+
+
+def _charge(draft: _Draft, peers: IntArray, p_mw: float, chargers: Units, chance: FloatArray) -> None:
+    """Give some peers charging points of a rated power.
+
+    Args:
+        draft: who gets them.
+        peers: rows of the peers.
+        p_mw: rated power of each.
+        chargers: those that the grid has, for their profiles.
+        chance: (n_peers,) draws from 0 to 1, one of which decides on each peer's profile.
+    """
+    if not len(peers):
+        return
+    away = np.abs(np.log(chargers.p_rated_mw / p_mw))
+    nearest_ones = np.flatnonzero(away <= away.min() + 1e-9)
+    rows = nearest_ones[(chance[peers] * len(nearest_ones)).astype(np.int64)]
+    draft.units = draft.units.and_these(chargers.take(rows, peers, p_mw / chargers.p_rated_mw[rows]))
 
 
 def _own_batteries(draft: _Draft, settings: PopulationSettings, rng: np.random.Generator) -> None:

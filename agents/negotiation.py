@@ -35,7 +35,7 @@ from peerwatt.agents.messages import FloatArray, IntArray
 from peerwatt.agents.proposals import Closing, Enrolment, TradeReport
 from peerwatt.errors import Fault, ScenarioError
 from peerwatt.market.book import QuadraticBook
-from peerwatt.market.clearing import Clearing, Status, Trades, empty_clearing, failed_clearing
+from peerwatt.market.clearing import Clearing, Convergence, Status, Trades, empty_clearing, failed_clearing
 from peerwatt.market.negotiation import Negotiating, agreed_clearing
 
 if TYPE_CHECKING:
@@ -69,13 +69,14 @@ class NegotiatedMarket(Market):
             )
         self._match: Match | None = None
         self._known: Reported | None = None
+        self._residuals: list[tuple[float, float]] = []
         self._agreed = False
 
     def until_gate(self, gate_s: int, number: int) -> Process:
         """Let the peers negotiate until the gate closes."""
         context = self.context
         self._match = self._known = None
-        self._agreed = False
+        self._residuals, self._agreed = [], False
         # a message that is sent now is read at `round_s` or, where all events of that second count, one second later
         introduced_s = context.clock.now_s + 2 * context.round_s + 1
         begin_s = introduced_s + context.round_s + 1
@@ -102,7 +103,10 @@ class NegotiatedMarket(Market):
             with context.spend("market"):
                 if not self._agreed:
                     self._read_reports(known, together, number)
-                    self._agreed = tick >= _LEAST and max(known.residuals()) <= self._settings.tolerance
+                    residuals = known.residuals()
+                    if np.isfinite(residuals[0]):
+                        self._residuals.append(residuals)
+                    self._agreed = tick >= _LEAST and max(residuals) <= self._settings.tolerance
                     if self._agreed:
                         self._end(known, together, number)
                 if together is not None and tick <= pace.n_rounds:
@@ -150,7 +154,7 @@ class NegotiatedMarket(Market):
         bids = Bids(owner, segment, match.p_min_mw, match.p_max_mw, a, b)
         change, trades = np.zeros(n), Trades.none()
         with context.spend("market"):
-            clearing = self._clearing(match, bids)
+            clearing = replace(self._clearing(match, bids), convergence=self._convergence())
         if clearing.status is Status.OPTIMAL:
             flexible = segment > 0
             np.add.at(change, owner[flexible], clearing.p_mw[flexible])
@@ -188,6 +192,14 @@ class NegotiatedMarket(Market):
         price = 0.5 * (private.seller_price + private.buyer_price)
         value = private.value[bids.peer, bids.step, (bids.p_max_mw > 0.0).astype(np.intp)]
         return replace(agreed_clearing(book, sides, power, price, value), iterations=rounds)
+
+    def _convergence(self) -> Convergence | None:
+        """Residuals of what had been reported, round by round; None where nothing was. Costs it does not know."""
+        if not self._residuals:
+            return None
+        primal, dual = np.array(self._residuals).T
+        unknown = np.empty(0, dtype=np.int64)
+        return Convergence(primal, dual, np.empty(0), unknown, unknown)
 
     def told_prices(self, trades: Trades, spread_eur_per_mwh: FloatArray) -> FloatArray:  # noqa: ARG002
         """It knows no price; its peers do."""

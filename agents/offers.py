@@ -50,6 +50,11 @@ class Markups:
         up, down = (low + (high - low) * each for (low, high), each in zip(ranges, share, strict=True))
         return cls(up, down)
 
+    def extended(self, n_peers: int) -> Markups:
+        """With rows of nothing up to a number of peers, for those who offer nothing."""
+        more = np.zeros(n_peers - len(self.up))
+        return Markups(np.append(self.up, more), np.append(self.down, more))
+
     def of_rows(self, rows: IntArray) -> Markups:
         """What some peers want."""
         return Markups(self.up[rows], self.down[rows])
@@ -86,9 +91,15 @@ def flexibility_offers(
     more = np.maximum(outlook.band_mw - extra, 0.0)
     spread = tariff.supply_eur_per_mwh - tariff.feed_in_eur_per_mwh
     utility_lost = position.slope * (extra + 0.5 * more) - np.where(position.producer, spread, 0.0)
+    # What a cost function of one's own makes of half of it; without one it is the supplier's price that is lost.
+    at = position.marginal + position.slope * p_change_mw
+    reduce_cost = np.maximum(at + 0.5 * position.slope * reduce - tariff.supply_eur_per_mwh, 0.0)
+    more_cost = np.where(
+        position.steered, tariff.supply_eur_per_mwh - at + 0.5 * position.slope * more, np.maximum(utility_lost, 0.0)
+    )
     price = (
-        markups.up,
+        np.where(position.steered, reduce_cost, 0.0) + markups.up,
         tariff.feed_in_eur_per_mwh + markups.down,
-        np.maximum(utility_lost, 0.0) + markups.down,
+        np.maximum(more_cost, 0.0) + markups.down,
     )
     return np.stack((reduce, curtail, more), axis=1), np.stack(price, axis=1)

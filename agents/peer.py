@@ -2,12 +2,14 @@
 
 At `message` fidelity every peer is a process of its own that reacts to the messages it gets. At `round`
 fidelity the peers that share a strategy are one process, which does the same with arrays. Both ask the same
-strategy, once per round.
+strategy, once per round, when the first of its peers is called. What each offers at the price that it was given follows
+from what it knows itself when its own call arrives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from mesa import Model
 
 from peerwatt.agents.bargaining import Bargaining
 from peerwatt.agents.context import Context, Process, Role
+from peerwatt.agents.experience import Experience
 from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import (
     Activation,
@@ -37,9 +40,11 @@ from peerwatt.agents.messages import (
     TradeTerms,
 )
 from peerwatt.agents.offers import DIRECTION, flexibility_offers
+from peerwatt.agents.orders import FlexibilityDirective, VirtualLoadRequest
 from peerwatt.agents.population import KINDS
 from peerwatt.agents.proposals import Enrolment, Introduction
-from peerwatt.agents.strategies import STRATEGIES, Group, Resells
+from peerwatt.agents.register import register_of
+from peerwatt.agents.strategies import STRATEGIES, Group, Partners, Prefers, Resells
 from peerwatt.errors import AgentError, PeerwattError
 from peerwatt.market.mechanism import BookKind
 
@@ -49,6 +54,21 @@ __all__ = ["Peer", "PeerGroup", "group_mailbox"]
 def group_mailbox(strategy: str) -> str:
     """Name on the bus of the peers that share a strategy."""
     return f"peers ({strategy})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What a strategy has decided for its peers in a round.
+
+    Attributes:
+        limit: limit price of each, EUR/MWh. (n_rows,)
+        resale_mw: what each trades against its own direction; None where it does not. (n_rows,)
+        preference: cost of selling to and of buying from each partner; None without. (n_rows, n_peers) each
+    """
+
+    limit: FloatArray
+    resale_mw: FloatArray | None
+    preference: tuple[FloatArray, FloatArray] | None
 
 
 class PeerGroup(Role):
@@ -67,9 +87,12 @@ class PeerGroup(Role):
         self.rows = rows
         self._decide = STRATEGIES.get(strategy)
         self._names = tuple(context.population.name[row] for row in rows)
-        self._of_row = {int(row): i for i, row in enumerate(rows)}
-        self._bids: tuple[FloatArray, ...] = ()
-        self._decided = (-1, -1)
+        self._memory: dict[str, Any] = {}
+        self._experience = Experience.none(len(rows))
+        self._register: Partners | None = None
+        self._decision: _Decision | None = None
+        self._decided = self._drafted = (-1, -1)
+        self._draft: tuple[FloatArray, ...] | None = None
 
     def run(self) -> Process:
         """React to batches of messages for the peers of this group."""
@@ -81,6 +104,8 @@ class PeerGroup(Role):
     def react(self, batch: Batch) -> None:
         """Do for all peers that got a message what each would do."""
         context, population, peer = self.context, self.context.population, batch.peer
+        if batch.kind is not CallForBids:
+            self.heard()
         if batch.kind is ConnectionState:  # of use until a newer one is there
             newer = batch.period > population.told_period[peer]
             vm_pu, loading = batch.fields[0][newer], batch.fields[1][newer]
@@ -91,8 +116,7 @@ class PeerGroup(Role):
         elif batch.kind is CallForBids:
             number = int(batch.fields[1][0])
             self.begin_round(peer)
-            own = np.searchsorted(self.rows, peer)
-            fields = (np.full(len(peer), number), *(field[own] for field in self.bids(number)))
+            fields = (np.full(len(peer), number), *self.bids(peer, number))
             context.bus.send_batch(Batch(self.answer, self.name, context.market, batch.period, peer, fields))
         elif batch.kind is ClearingNotice:
             self.learn(peer, *batch.fields)
@@ -110,6 +134,10 @@ class PeerGroup(Role):
             context.bus.send_batch(Batch(CapacityOffer, self.name, context.market, batch.period, peer, answer))
         elif batch.kind is CapacityNotice:
             self.obey(peer, batch.fields[0], 0.0)
+        elif batch.kind is FlexibilityDirective:
+            population.directive.hear(peer, *batch.fields)
+        elif batch.kind is VirtualLoadRequest:
+            population.requested_mw[peer], population.request_eur_per_mwh[peer] = batch.fields
 
     @property
     def answer(self) -> type[Bid] | type[Enrolment] | type[Offer] | type[OfferWithTerms]:
@@ -118,7 +146,7 @@ class PeerGroup(Role):
             return Enrolment
         if self.context.mechanism.book is BookKind.STEPS:
             return Bid
-        return Offer if self.context.design.scheme is None else OfferWithTerms
+        return OfferWithTerms if self.context.has_terms else Offer
 
     def begin_round(self, peer: IntArray) -> None:
         """What was traded in an earlier round counts no more."""
@@ -131,6 +159,7 @@ class PeerGroup(Role):
         """Peers are told what they have traded."""
         population = self.context.population
         population.p_traded_mw[peer], population.p_change_mw[peer] = traded, change
+        self._experience.told(np.searchsorted(self.rows, peer), traded - change)
         if self.context.negotiates:  # the organiser knows no price
             price = self.context.private.mean_price[peer]
         population.last_price_eur_per_mwh[peer] = price
@@ -141,43 +170,107 @@ class PeerGroup(Role):
         population.p_activated_mw[peer] += p_mw
         population.flexibility_eur[peer] += paid_eur
 
-    def bids(self, number: int) -> tuple[FloatArray, ...]:
-        """The fields of a `Bid` or an offer of every peer of the group, decided once per round."""
-        context, now = self.context, self.context.now
-        if self._decided != (now.period, number):
-            population = context.population
-            position = now.position.of_rows(self.rows).committed(population.p_activated_mw[self.rows])
-            if population.terms.lists:
-                terms = population.terms
-                position = position.restrained(terms.may_feed[self.rows], terms.may_draw[self.rows])
-            group = self._knowledge(position)
-            limit = self._asked(self._decide, group, "price", "a limit price is a finite number, EUR/MWh")
-            shape = position.steps if context.mechanism.book is BookKind.STEPS else position.cost
-            self._bids = shape(limit, context.tariff)
-            if context.mechanism.book is BookKind.QUADRATIC and isinstance(self._decide, Resells):
-                resale = self._asked(self._decide.resale_mw, group, "resale", "power is a finite number, MW")
-                against = np.where(position.producer, -1.0, 1.0) * np.maximum(resale, 0.0)
-                self._bids[0][:, 0] += np.minimum(against, 0.0)
-                self._bids[1][:, 0] += np.maximum(against, 0.0)
-            if context.mechanism.book is BookKind.QUADRATIC and context.design.scheme is not None:
-                self._bids += context.population.terms.of(self.rows, context.round_number(number))
-            if context.negotiates:
-                self._bids = self._enrolment(*self._bids)
-            self._decided = (now.period, number)
-        return self._bids
+    def bids(self, peer: IntArray, number: int) -> tuple[FloatArray, ...]:
+        """The fields of a `Bid` or an offer of some peers of the group, by what each knows now.
 
-    def _enrolment(
-        self, p_min: FloatArray, p_max: FloatArray, a: FloatArray, b: FloatArray, *terms: FloatArray
-    ) -> tuple[np.ndarray, ...]:
-        """The fields of an `Enrolment`; costs stay with the peers."""
-        self.context.private.put(self.rows, a, b, *terms)
-        everybody = np.ones((len(self.rows), 0), dtype=np.bool_)
+        Args:
+            peer: (n,) rows of the peers.
+            number: round that they are called for.
+
+        Returns:
+            Arrays of n rows.
+        """
+        own, now = np.searchsorted(self.rows, peer), (self.context.now.period, number)
+        limit = self._decide_round(number).limit[own]
+        if self._drafted != now:  # for all at once, which serves until somebody hears something
+            self._draft, self._drafted = self._draw_up(np.arange(len(self.rows)), number), now
+        draft = self._draw_up(own, number) if self._draft is None else tuple(field[own] for field in self._draft)
+        firm_mw, *fields = draft
+        self._experience.bid(own, limit, firm_mw)
+        if not self.context.negotiates:
+            return tuple(fields)
+        p_min, p_max, a, b, *terms = fields
+        self.context.private.put(peer, a, b, *terms)  # costs stay with the peers
+        everybody = np.ones((len(peer), 0), dtype=np.bool_)
         return (p_min, p_max, *([np.isfinite(each) for each in terms] or [everybody] * 2))
 
-    def bid_of(self, row: int, number: int) -> tuple[FloatArray, ...]:
-        """The fields of one peer's bid."""
-        own = self._of_row[row]
-        return tuple(field[own] for field in self.bids(number))
+    def heard(self) -> None:
+        """A peer has been told something: what was drawn up before may be out of date."""
+        self._draft = None
+
+    def _draw_up(self, own: IntArray, number: int) -> tuple[FloatArray, ...]:
+        """The firm power of some peers, and the fields of what they offer at the prices that were decided."""
+        context, decision, peer = self.context, self._decide_round(number), self.rows[own]
+        position, limit = self._position(peer), decision.limit[own]
+        if context.mechanism.book is BookKind.STEPS:
+            return position.firm_mw, *position.steps(limit, context.tariff)
+        p_min, p_max, a, b = position.cost(limit, context.tariff)
+        if decision.resale_mw is not None:
+            against = np.where(position.producer, -1.0, 1.0) * decision.resale_mw[own]
+            p_min[:, 0] += np.minimum(against, 0.0)
+            p_max[:, 0] += np.maximum(against, 0.0)
+        terms = self._terms(decision, own, number) if context.has_terms else ()
+        return position.firm_mw, p_min, p_max, a, b, *terms
+
+    def _decide_round(self, number: int) -> _Decision:
+        """Ask the strategy, once per round."""
+        context = self.context
+        if self._decision is None or self._decided != (context.now.period, number):
+            group = self._knowledge(number)
+            limit = self._asked(self._decide, group, "price", "a limit price is a finite number, EUR/MWh")
+            resale = preference = None
+            if context.mechanism.book is BookKind.QUADRATIC:
+                if isinstance(self._decide, Resells):
+                    asked = self._asked(self._decide.resale_mw, group, "resale", "power is a finite number, MW")
+                    resale = np.maximum(asked, 0.0)
+                if isinstance(self._decide, Prefers):
+                    preference = self._preferred(self._decide, group)
+            self._decision = _Decision(limit, resale, preference)
+            self._decided = (context.now.period, number)
+        return self._decision
+
+    def _position(self, peer: IntArray) -> Position:
+        """What peers bring to the market, by what each knows of orders, activations and its blocking list."""
+        now, population = self.context.now, self.context.population
+        position = now.position.of_rows(peer).asked_for(
+            population.requested_mw[peer], population.request_eur_per_mwh[peer]
+        )
+        position = population.directive.of_rows(peer).position(position).committed(population.p_activated_mw[peer])
+        terms = population.terms
+        return position.restrained(terms.may_feed[peer], terms.may_draw[peer]) if terms.lists else position
+
+    def _terms(self, decision: _Decision, own: IntArray, number: int) -> tuple[FloatArray, FloatArray]:
+        """Cost of selling to and of buying from each partner: the DSO's, and the peers' own preference."""
+        context, rows = self.context, self.rows[own]
+        if context.design.scheme is None:
+            sell, buy = np.zeros((2, len(rows), len(context.population)))
+        else:
+            sell, buy = context.population.terms.of(rows, context.round_number(number))
+        if decision.preference is not None:
+            sell += decision.preference[0][own]
+            buy += decision.preference[1][own]
+        return sell, buy
+
+    def _preferred(self, strategy: Prefers, group: Group) -> tuple[FloatArray, FloatArray]:
+        """The strategy's preferences, (n_rows, n_peers) each.
+
+        Raises:
+            AgentError: they are of another shape, or not numbers.
+        """
+        context = self.context
+        if self._register is None:
+            self._register = register_of(context.population, context.network, self.rows)
+        shape = (len(self.rows), len(context.population))
+        try:
+            sell, buy = (np.asarray(each, dtype=np.float64) for each in strategy.preference(group, self._register))
+        except Exception as error:
+            raise self._failed(error) from error
+        if sell.shape != shape or buy.shape != shape or np.isnan(sell + buy).any():
+            raise AgentError(
+                f"strategy '{self.strategy}' stated preferences of shapes {sell.shape} and {buy.shape} in period "
+                f"{group.period}; they must be two arrays of numbers, EUR/MWh, of shape {shape}"
+            )
+        return sell, buy
 
     def flexibility(self, peer: IntArray) -> tuple[FloatArray, FloatArray]:
         """The fields of a `FlexibilityBid` of some peers, by what each knows now.
@@ -223,9 +316,7 @@ class PeerGroup(Role):
         except PeerwattError:
             raise
         except Exception as error:
-            raise AgentError(
-                f"strategy '{self.strategy}' failed in period {period}: {type(error).__name__}: {error}"
-            ) from error
+            raise self._failed(error) from error
         if answer.shape != (len(self.rows),):
             raise AgentError(
                 f"strategy '{self.strategy}' returned shape {answer.shape} in period {period}; "
@@ -239,9 +330,18 @@ class PeerGroup(Role):
             )
         return answer
 
-    def _knowledge(self, position: Position) -> Group:
-        """What the peers of the group know."""
+    def _failed(self, error: Exception) -> AgentError:
+        period = self.context.now.period
+        return AgentError(f"strategy '{self.strategy}' failed in period {period}: {type(error).__name__}: {error}")
+
+    def _knowledge(self, number: int) -> Group:
+        """What the peers of the group know; what became of a bid they are told once."""
         context, population, rows = self.context, self.context.population, self.rows
+        position, last, self._experience = (
+            context.now.position.of_rows(rows),
+            self._experience,
+            Experience.none(len(rows)),
+        )
         period, capacity = context.now.period, population.batteries.e_mwh[rows]
         soc = np.full(len(rows), np.nan)
         np.divide(population.batteries.soc_mwh[rows], capacity, out=soc, where=capacity > 0.0)
@@ -250,18 +350,25 @@ class PeerGroup(Role):
             name=self._names,
             period=period,
             hour=(period * context.period_h) % 24.0,  # a run starts at midnight
+            round=number,
+            n_rounds=len(context.timetable.rounds),
             p_mw=position.usual_mw,
             producer=position.producer,
             soc=soc,
             vm_pu=population.vm_pu[rows],
             path_loading_percent=population.path_loading_percent[rows],
             last_price_eur_per_mwh=population.last_price_eur_per_mwh[rows],
+            last_limit_eur_per_mwh=last.limit_eur_per_mwh,
+            last_offered_mw=last.offered_mw,
+            last_traded_mw=last.traded_mw,
             supply_eur_per_mwh=context.tariff.supply_eur_per_mwh,
             feed_in_eur_per_mwh=context.tariff.feed_in_eur_per_mwh,
             sell_incentive_eur_per_mwh=sell_incentive,
             buy_incentive_eur_per_mwh=buy_incentive,
             imbalance_short_eur_per_mwh=context.tariff.shortfall_eur_per_mwh,
             imbalance_long_eur_per_mwh=context.tariff.excess_eur_per_mwh,
+            network_fee_eur_per_mwh=context.tariff.network_fee_eur_per_mwh,
+            memory=self._memory,
             rng=context.random(f"strategy {self.strategy}"),
         )
 
@@ -282,6 +389,7 @@ class Peer(Role):
         self.group = group
         self._own = np.array([row])
         self._bargaining: Bargaining | None = None
+        self._sent: tuple[FloatArray, ...] = ()
 
     @property
     def strategy(self) -> str:
@@ -326,6 +434,8 @@ class Peer(Role):
     def react(self, message: Message) -> None:
         """Answer a call for bids; remember what it is told."""
         context, population, row = self.context, self.context.population, self.row
+        if type(message) is not CallForBids:
+            self.group.heard()
         if type(message) is ConnectionState:
             if message.period > population.told_period[row]:  # of use until a newer one is there
                 population.vm_pu[row] = message.vm_pu
@@ -335,8 +445,9 @@ class Peer(Role):
             return  # too late to be of use
         elif type(message) is CallForBids:
             self.group.begin_round(self._own)
-            fields: tuple[Any, ...] = self.group.bid_of(row, message.round)
-            context.bus.send((self.group.answer(self.name, context.market, message.period, message.round, *fields),))
+            self._sent = tuple(field[0] for field in self.group.bids(self._own, message.round))
+            answer: Any = self.group.answer
+            context.bus.send((answer(self.name, context.market, message.period, message.round, *self._sent),))
         elif type(message) is ClearingNotice:
             self.group.learn(self._own, message.p_traded_mw, message.p_change_mw, message.price_eur_per_mwh)
         elif type(message) is BlockingList:
@@ -353,13 +464,18 @@ class Peer(Role):
             self.group.obey(self._own, message.p_mw, message.paid_eur)
         elif type(message) is CapacityRequest:
             power, price = self.group.capacity(self._own, np.array([message.direction]))
-            answer = CapacityOffer(self.name, context.market, message.period, message.round, power[0], price[0])
-            context.bus.send((answer,))
+            offer = CapacityOffer(self.name, context.market, message.period, message.round, power[0], price[0])
+            context.bus.send((offer,))
         elif type(message) is CapacityNotice:
             self.group.obey(self._own, message.p_mw, 0.0)
+        elif type(message) is FlexibilityDirective:
+            order = (message.room_mw, message.released_mw, message.reactive, message.paid_eur)
+            population.directive.hear(self._own, np.asarray(message.p_mw)[None, :], *order)
+        elif type(message) is VirtualLoadRequest:
+            population.requested_mw[row] = message.p_mw
+            population.request_eur_per_mwh[row] = message.price_eur_per_mwh
         elif type(message) is Introduction:
-            p_min, p_max = self.group.bid_of(row, message.round)[:2]
-            self._bargaining = Bargaining(context, row, (p_min, p_max), message)
+            self._bargaining = Bargaining(context, row, (self._sent[0], self._sent[1]), message)
             context.clock.start(self._bargaining.run(self.read_mail), self.name)
         elif self._bargaining is not None:
             self._bargaining.hear(message)

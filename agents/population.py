@@ -12,13 +12,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.sparse import csr_array
 
+from peerwatt.agents.costs import Costs
 from peerwatt.agents.devices import N_BLOCKS, N_PRODUCTS, Batteries, Outlook, Units
+from peerwatt.agents.directive import Directive
 from peerwatt.agents.messages import FloatArray, IntArray
 from peerwatt.agents.terms import Terms
 
-__all__ = ["KINDS", "Population"]
+__all__ = ["KINDS", "VIRTUAL_LOAD", "Population"]
 
-KINDS = ("consumer", "producer", "prosumer")
+KINDS = ("consumer", "producer", "prosumer", "virtual load")
+VIRTUAL_LOAD = "virtual load"
+_ITS_STRATEGY = "truthful"
 _LEAST_MW = 1e-9
 
 
@@ -34,10 +38,15 @@ class Population:
         strategy: names of the strategies in use, sorted.
         strategy_code: which of them each peer follows.
         n_columns: number of profiles that the units refer to.
+        costs: cost functions of their own, if any peer has one.
+        virtual: 1 for the TSO's virtual load, 0 for every other peer.
         p_traded_mw: net power it has sold to other peers in this period, as far as it was told.
         p_change_mw: by how much that moves its net power.
         p_activated_mw: what it was told to do for the DSO in this period. (n_peers, n_products)
         flexibility_eur: what it will be paid for that.
+        directive: what the DSO has ordered it in this period, see `Directive`.
+        requested_mw: what a virtual load has been asked to draw, 0 for all others.
+        request_eur_per_mwh: what is paid for that at most, or wanted at least where it feeds in.
         terms: what it knows of the DSO's signals, made when there are any.
         last_price_eur_per_mwh: mean price of its last trades, NaN without.
         vm_pu: voltage at its connection point when last told, NaN before.
@@ -52,10 +61,15 @@ class Population:
     strategy: tuple[str, ...]
     strategy_code: IntArray
     n_columns: int
+    costs: Costs | None = None
+    virtual: FloatArray = field(init=False)
     p_traded_mw: FloatArray = field(init=False)
     p_change_mw: FloatArray = field(init=False)
     p_activated_mw: FloatArray = field(init=False)
     flexibility_eur: FloatArray = field(init=False)
+    directive: Directive = field(init=False)
+    requested_mw: FloatArray = field(init=False)
+    request_eur_per_mwh: FloatArray = field(init=False)
     terms: Terms = field(init=False)
     last_price_eur_per_mwh: FloatArray = field(init=False)
     vm_pu: FloatArray = field(init=False)
@@ -65,10 +79,13 @@ class Population:
 
     def __post_init__(self) -> None:
         n = len(self.name)
+        self.virtual = np.zeros(n)
         self.p_traded_mw = np.zeros(n)
         self.p_change_mw = np.zeros(n)
         self.p_activated_mw = np.zeros((n, N_PRODUCTS))
         self.flexibility_eur = np.zeros(n)
+        self.directive = Directive.none(n)
+        self.requested_mw, self.request_eur_per_mwh = np.zeros((2, n))
         self.terms = Terms.none(0)
         self.last_price_eur_per_mwh = np.full(n, np.nan)
         self.vm_pu = np.full(n, np.nan)
@@ -79,10 +96,45 @@ class Population:
     def __len__(self) -> int:
         return len(self.name)
 
+    @property
+    def n_real(self) -> int:
+        """Number of peers that own something; a virtual load comes after them."""
+        return int(np.count_nonzero(self.virtual == 0.0))
+
+    def with_virtual_load(self, bus: int) -> Population:
+        """These peers and a virtual load of the TSO, which owns nothing and trades what the TSO requests.
+
+        Args:
+            bus: position of the bus of the external grid.
+        """
+        name = VIRTUAL_LOAD
+        while name in self.name:
+            name += "'"
+        strategies = tuple(sorted({*self.strategy, _ITS_STRATEGY}))
+        code = np.array([strategies.index(each) for each in self.strategy], dtype=np.int64)[self.strategy_code]
+        none = Batteries.none(1)
+        batteries = Batteries(
+            *(np.append(getattr(self.batteries, each), getattr(none, each)) for each in Batteries.__slots__)
+        )
+        extended = Population(
+            (*self.name, name),
+            np.append(self.bus, bus),
+            self.units,
+            batteries,
+            strategies,
+            np.append(code, strategies.index(_ITS_STRATEGY)),
+            self.n_columns,
+            None if self.costs is None else self.costs.extended(1),
+        )
+        extended.virtual[-1] = 1.0
+        return extended
+
     def forget(self) -> None:
         """Begin a period: nothing is traded and nothing activated."""
         self.p_traded_mw[:] = self.p_change_mw[:] = self.flexibility_eur[:] = 0.0
-        self.p_activated_mw[:] = 0.0
+        self.p_activated_mw[:] = self.requested_mw[:] = 0.0
+        if self.directive:
+            self.directive = Directive.none(len(self))
 
     def outlook(self, profiles: FloatArray) -> Outlook:
         """Injections of all peers under a row of profiles.
@@ -93,11 +145,21 @@ class Population:
         values = self._aggregation @ np.append(profiles, 1.0)
         return Outlook(*values.reshape(N_BLOCKS, len(self)))
 
+    def outlooks(self, profiles: FloatArray) -> FloatArray:
+        """The fields of `outlook` under many rows of profiles, (n_fields, n_rows, n_peers).
+
+        Args:
+            profiles: (n_rows, n_columns) values of the profiles.
+        """
+        columns = np.vstack([profiles.T, np.ones(len(profiles))])
+        values: FloatArray = self._aggregation @ columns
+        return values.reshape(N_BLOCKS, len(self), -1).swapaxes(1, 2)
+
     def kind(self) -> IntArray:
         """What each peer is: position in `KINDS`."""
         load, generation = self.units.rated_mw(len(self))
         feeds = (generation > 0.0) | (self.batteries.e_mwh > 0.0)
-        return np.where(feeds, np.where(load > 0.0, 2, 1), 0)
+        return np.where(self.virtual > 0.0, 3, np.where(feeds, np.where(load > 0.0, 2, 1), 0))
 
     def connection_mw(self) -> FloatArray:
         """Capacity of each peer's connection: the larger of what its units can draw and feed in, above 0."""

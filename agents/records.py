@@ -1,14 +1,50 @@
-"""What a period keeps of the trading of capacity, for the tables and the settlement."""
+"""What a period keeps for the tables and the settlement: extremes of a check, rounds of capacity, regulation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
 
 from peerwatt.agents.messages import FloatArray, IntArray
+from peerwatt.agents.regulation import FrequencyRecord
+from peerwatt.grid.network import Network
+from peerwatt.grid.state import GridState
 from peerwatt.market.capacity import CapacityClearing
 from peerwatt.market.clearing import Trades
 
-__all__ = ["CapacityRound"]
+__all__ = ["CapacityRound", "Extremes", "Regulation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """The most loaded branch and the most extreme voltage of a state.
+
+    Attributes:
+        branch: position of the line or transformer that is loaded most by its limit, -1 without a solution.
+        loading_percent: its loading.
+        bus: position of the bus that is farthest beyond its band, or nearest to its edge; -1 without a solution.
+        vm_pu: its voltage.
+    """
+
+    branch: int
+    loading_percent: float
+    bus: int
+    vm_pu: float
+
+    @classmethod
+    def of(cls, network: Network, state: GridState) -> Self:
+        """Find them."""
+        if not state.converged:
+            return cls(-1, np.nan, -1, np.nan)
+        lines, trafos, buses = network.lines, network.trafos, network.buses
+        loading = np.concatenate([state.line.loading_percent, state.trafo.loading_percent])
+        occupancy = loading / np.concatenate([lines.max_loading_percent, trafos.max_loading_percent])
+        branch = int(np.argmax(np.nan_to_num(occupancy))) if len(occupancy) else -1
+        beyond = np.maximum(state.vm_pu - buses.max_vm_pu, buses.min_vm_pu - state.vm_pu)
+        bus = int(np.argmax(np.nan_to_num(beyond, nan=-np.inf)))
+        return cls(branch, float(loading[branch]) if branch >= 0 else np.nan, bus, float(state.vm_pu[bus]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +75,26 @@ class CapacityRound:
     trades: Trades
     missing_mw: float
     clearing: CapacityClearing
+
+
+@dataclass(frozen=True, slots=True)
+class Regulation:
+    """What the TSO asked for in a period, and what it got; MW, positive for regulation up.
+
+    Attributes:
+        requested_mw: what it asked for.
+        accepted_mw: what was traded with its virtual load.
+        provided_mw: by how much that moved the exchange with the distribution grid.
+        price_eur_per_mwh: limit price of the request, NaN without one.
+        branch: line or transformer for whose sake the DSO refused the rest, -1 for none.
+        bus: bus for whose voltage it did, -1 for none.
+        frequency: what came of it for the frequency.
+    """
+
+    requested_mw: float
+    accepted_mw: float
+    provided_mw: float
+    price_eur_per_mwh: float
+    branch: int
+    bus: int
+    frequency: FrequencyRecord

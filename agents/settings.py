@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from peerwatt.agents.strategies import STRATEGIES
 from peerwatt.grid.forecast import ErrorModel
 
-__all__ = ["ForecastSettings", "PeerSettings", "PopulationSettings", "Settings", "TariffSettings"]
+__all__ = ["CostSettings", "ForecastSettings", "PeerSettings", "PopulationSettings", "Settings", "TariffSettings"]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Correlation = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -49,6 +49,28 @@ class PeerSettings(Settings):
         le=100.0,
         description="Battery capacity, MWh (10 kWh is 0.01), in place of the grid's own.",
     )
+    ev_mw: float | None = Field(
+        None, ge=0.0, le=10.0, description="Rated power of its charging point, MW, in place of the grid's own."
+    )
+
+
+class CostSettings(Settings):
+    """Cost function C(P) = a/2 P^2 + b P + d of the units of one kind, and the bounds of their power."""
+
+    a_eur_per_mw2h: Annotated[float, Field(ge=0.0, le=1e9)] = Field(0.0, description="Coefficient a, EUR/MW2h.")
+    sigma_eur_per_mwh: Annotated[float, Field(ge=0.0, le=1e5)] = Field(
+        0.0, description="Fall of the marginal utility from none to the whole forecast, EUR/MWh: a = sigma / forecast."
+    )
+    b_eur_per_mwh: Price = Field(
+        0.0, description="Coefficient b, EUR/MWh: of a load the marginal utility of the first MWh."
+    )
+    d_eur: Price = Field(0.0, description="Coefficient d, EUR per hour: what is due in any case.")
+    low: Share = Field(0.0, description="Least power, as a share of the basis; 1 must run at its forecast.")
+    high: Annotated[float, Field(ge=0.0, le=10.0)] = Field(1.0, description="Most power, as a share of the basis.")
+    basis: Literal["forecast", "rated"] = Field(
+        "forecast", description="What bounds are shares of: the `forecast`, or the `rated` power of what can be "
+        "dispatched."
+    )  # fmt: skip
 
 
 def _usual_response() -> dict[LoadKind, float]:
@@ -78,10 +100,29 @@ class PopulationSettings(Settings):
     storage_efficiency: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.95, description="Round-trip efficiency of an added battery, 0 to 1."
     )
+    ev_share: Share | None = Field(
+        None,
+        description="Share of the peers that charge an electric vehicle, 0 to 1; by default what the grid has. Owners "
+        "are drawn by seed.",
+    )
+    ev_mw: HouseholdPower = Field(
+        0.011,
+        description="Rated power of an added charging point, MW (11 kW is 0.011). Its profile is drawn from those of "
+        "the grid's charging points whose rated power is the nearest.",
+    )
     demand_response: dict[LoadKind, Share] = Field(
         default_factory=_usual_response,
         description="By kind of load (household, commercial, agriculture, industry, aggregate, heat_pump, ev): by "
         "which share of its consumption it can rise when electricity is cheaper than the supplier's.",
+    )
+    peer_of: Literal["bus", "unit"] = Field(
+        "bus",
+        description="What one peer is: all that stands at one `bus`, or one `unit`, a load or a generator, alone.",
+    )
+    costs: dict[str, CostSettings] = Field(
+        default_factory=dict,
+        description="Cost functions by kind of unit (those of demand_response; pv, wind, chp, hydro, generator; or "
+        "`load` and `generation` for all others), in place of the tariff's prices. Needs peer_of unit.",
     )
     strategies: dict[StrategyName, Annotated[float, Field(gt=0.0, le=1e6)]] = Field(
         default_factory=lambda: {"truthful": 1.0},

@@ -65,32 +65,34 @@ class Timetable:
     delivery_s: int
 
     @classmethod
-    def of(cls, design: Design, period_s: int) -> Timetable:
+    def of(cls, design: Design, period_s: int, *, tso: bool = False) -> Timetable:
         """Lay a period out.
 
         Args:
             design: what takes place.
             period_s: length of the period.
+            tso: whether a TSO's request comes before trading.
 
         Raises:
             ScenarioError: the period is too short for so many rounds and cycles.
         """
         delivery = period_s * 5 // 6
+        begin_s = period_s // 24 if tso else 0
         if not design.lfm:
-            rounds, windows = _trading(design, 0, 0, period_s // 2), []
+            rounds, windows = _trading(design, 0, begin_s, period_s // 2), []
         elif design.sequence is Sequence.LFM_FIRST:
             windows = [FlexibilityWindow(0, 0, period_s // 6)]
             rounds = _trading(design, 0, period_s // 4, period_s // 2)
         elif design.sequence is Sequence.UNRELATED:
             windows = [FlexibilityWindow(0, period_s // 12, period_s * 5 // 12)]
-            rounds = _trading(design, 0, 0, period_s // 2)
+            rounds = _trading(design, 0, begin_s, period_s // 2)
         else:
             cycles = design.cycles if design.sequence is Sequence.ITERATIVE else 1
             rounds, windows = [], []
             for cycle in range(cycles):
                 begin, end = (period_s * 3 * each // (4 * cycles) for each in (cycle, cycle + 1))
                 check = begin + (end - begin) * 2 // 3
-                rounds += _trading(design, cycle, begin, check)
+                rounds += _trading(design, cycle, max(begin, begin_s), check)
                 windows.append(FlexibilityWindow(cycle, check, check + (end - check) * 2 // 3))
         spans = [(each.call_s, each.gate_s, each.check_s) for each in rounds]
         spans += [(window.need_s, window.gate_s, delivery) for window in windows]

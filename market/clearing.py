@@ -67,6 +67,12 @@ class Trades:
         """Traded power."""
         return float(self.p_mw.sum())
 
+    @property
+    def mean_price_eur_per_mwh(self) -> float:
+        """Mean price, weighted by volume; NaN without trades."""
+        volume = self.p_mw.sum()
+        return float(self.p_mw @ self.price_eur_per_mwh / volume) if volume > 0.0 else np.nan
+
     def between(self, owner: IntArray, n_owners: int) -> Trades:
         """The same trades between the owners of the agents: one per pair, at the mean price.
 
@@ -87,7 +93,7 @@ class Trades:
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """What every round of a negotiation left behind; each (n_rounds,).
+    """What every round of a negotiation left behind; each (n_rounds,), empty where who wrote it down does not know.
 
     Attributes:
         primal_residual: difference between both sides' powers, relative to what is traded.

@@ -16,9 +16,10 @@ import numpy as np
 
 from peerwatt.market.book import FloatArray, IntArray, StepBook, validate
 
-__all__ = ["Curves", "MeritOrder", "Side", "curves", "shuffle"]
+__all__ = ["ROUNDING", "Curves", "MeritOrder", "Side", "curves", "shuffle"]
 
-_ROUNDING = 1e-11  # share of the total quantity below which a quantity is rounding error
+ROUNDING = 1e-11
+"""Share of the total quantity below which a quantity is rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class MeritOrder:
         ask, bid = Side.of(steps, 1.0), Side.of(steps, -1.0)
         if not (len(ask) and len(bid)):
             return cls(steps, order, ask, bid, 0.0, 0.0)
-        rounding = _ROUNDING * max(ask.upto[-1], bid.upto[-1])
+        rounding = ROUNDING * max(ask.upto[-1], bid.upto[-1])
         # Up to the price of any sell step at most the supply up to this step and the demand at its price can be
         # traded; the best step gives the volume.
         volume = float(np.minimum(ask.upto, bid.at(-ask.cost)).max())

@@ -217,7 +217,7 @@ def settle_trades(
     period_h: float,
     fee_eur_per_mwh: ArrayLike = 0.0,
     seller_fee_eur_per_mwh: ArrayLike = 0.0,
-    dso: int = 0,
+    dso: ArrayLike = 0,
     account: IntArray | None = None,
     reason: Reason | Sequence[Reason] = Reason.P2P,
 ) -> Entries:
@@ -228,7 +228,7 @@ def settle_trades(
         period_h: length of the period in hours; 1 for capacity, whose prices are per MW.
         fee_eur_per_mwh: the buyer's fee, one for all trades or one per trade; what is negative the DSO pays.
         seller_fee_eur_per_mwh: the seller's fee, likewise.
-        dso: account of the DSO; used where there is a fee.
+        dso: account of the DSO, one or one per trade; used where there is a fee.
         account: account of every agent; agent i has account i if None. (n_agents,)
         reason: what the buyer pays for, one for all trades or one per trade, e.g. supply where the
             supplier sells.
@@ -308,7 +308,7 @@ def settle_residual(
     feed_in_price_eur_per_mwh: ArrayLike,
     *,
     period_h: float,
-    supplier: int,
+    supplier: ArrayLike,
     account: IntArray | None = None,
 ) -> Entries:
     """Book what agents buy from and sell to the supplier because no peer took the other side.
@@ -318,7 +318,7 @@ def settle_residual(
         supply_price_eur_per_mwh: what an agent pays for power it draws; one, or one per agent.
         feed_in_price_eur_per_mwh: what an agent is paid for power it feeds in; one, or one per agent.
         period_h: length of the period in hours.
-        supplier: account of the supplier.
+        supplier: account of the supplier, one or one per agent.
         account: account of every agent; agent i has account i if None. (n_agents,)
     """
     drawn, fed_in = _energies(residual_mw, period_h)
@@ -334,7 +334,7 @@ def settle_imbalance(
     excess_price_eur_per_mwh: ArrayLike,
     *,
     period_h: float,
-    supplier: int,
+    supplier: ArrayLike,
     account: IntArray | None = None,
 ) -> Entries:
     """Book deviations of the delivery from the schedule against who balances them.
@@ -344,7 +344,7 @@ def settle_imbalance(
         shortage_price_eur_per_mwh: what an agent pays for power it is short of.
         excess_price_eur_per_mwh: what an agent is paid for power in excess.
         period_h: length of the period in hours.
-        supplier: account of who balances.
+        supplier: account of who balances, one or one per agent.
         account: account of every agent; agent i has account i if None. (n_agents,)
     """
     short, excess = _energies(deviation_mw, period_h)

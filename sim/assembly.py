@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,14 +15,14 @@ from peerwatt.agents.messages import BoolArray, IntArray
 from peerwatt.agents.offers import Markups
 from peerwatt.agents.peer import group_mailbox
 from peerwatt.agents.policies import SignalKind
-from peerwatt.agents.population import Population
+from peerwatt.agents.population import KINDS, Population
 from peerwatt.agents.terms import Terms
 from peerwatt.agents.timetable import Timetable
 from peerwatt.errors import Fault, ScenarioError
 from peerwatt.grid.cases import GridCase, load_case
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import GridState
-from peerwatt.grid.transform import with_limits
+from peerwatt.grid.transform import scale_impedance, scale_line_capacity, scale_trafo, with_limits
 from peerwatt.registry import nearest
 from peerwatt.sim.bus import Bus, Link
 from peerwatt.sim.clock import Clock
@@ -30,7 +31,7 @@ from peerwatt.sim.stopwatch import Stopwatch
 from peerwatt.sim.streams import Streams
 from peerwatt.sim.timeline import Condition
 
-__all__ = ["flexibility_area", "limited", "load_grid", "make_bus", "make_context"]
+__all__ = ["flexibility_area", "limited", "load_grid", "make_bus", "make_context", "peer_rows"]
 
 _log = logging.getLogger("peerwatt")
 _NO_RATING_KA = 9_999.0  # how pandapower's networks say that a line has none
@@ -42,12 +43,18 @@ def load_grid(scenario: Scenario) -> GridCase:
 
 
 def limited(case: GridCase, settings: GridSettings) -> GridCase:
-    """Put the scenario's own limits in place of the network's; lines that no limit can hold are told."""
+    """Scale the network as the scenario says and put its limits in; lines that no limit can hold are told."""
     lines = case.network.lines
     unrated = int(np.count_nonzero(lines.rating_ka >= _NO_RATING_KA))
     if unrated:
         message = "%s: %d of %d lines have no rating (max_i_ka of 9,999 or more), so they are never congested"
         _log.warning(message, case.name, unrated, len(lines))
+    for scale, factor in (
+        (scale_line_capacity, settings.line_capacity_factor),
+        (scale_impedance, settings.line_impedance_factor),
+        (scale_trafo, settings.trafo_capacity_factor),
+    ):
+        case = case if factor == 1.0 else scale(case, factor)
     limits = settings.model_dump(include={"min_vm_pu", "max_vm_pu", "max_loading_percent"}, exclude_none=True)
     return with_limits(case, **limits) if limits else case
 
@@ -146,6 +153,8 @@ def make_context(
         ScenarioError: the population cannot be built.
     """
     population = build_population(case, scenario.population, streams["population"])
+    if scenario.tso.active:
+        population = population.with_virtual_load(int(case.network.slack_bus[0]))
     design, lfm = scenario.design(), scenario.flexibility
     policy = design.policy()
     if policy is not None:
@@ -167,13 +176,28 @@ def make_context(
         tariff=scenario.tariff,
         design=design,
         lfm=lfm,
-        markups=Markups.draw(lfm, len(population), streams["flexibility"]),
+        markups=Markups.draw(lfm, population.n_real, streams["flexibility"]).extended(len(population)),
         outside=outside_resources(lfm, case.network, population),
         traders=traders(design, case.network, population),
-        timetable=Timetable.of(design, scenario.time.period_s),
+        timetable=Timetable.of(design, scenario.time.period_s, tso=scenario.tso.active),
         period_s=scenario.time.period_s,
         round_s=bus.link.round_s,
         random=streams.__getitem__,
         spend=stopwatch,
         on_state=on_state,
     )
+
+
+def peer_rows(population: Population, network: Network) -> dict[str, Any]:
+    """The columns of table `peer`: who takes part."""
+    load, generation = population.units.rated_mw(len(population))
+    return {
+        "agent": np.arange(len(population)),
+        "bus": network.buses.index[population.bus],
+        "kind": [KINDS[code] for code in population.kind().tolist()],
+        "strategy": [population.strategy[code] for code in population.strategy_code.tolist()],
+        "p_load_mw": load,
+        "p_generation_mw": generation,
+        "p_storage_mw": population.batteries.p_mw,
+        "e_storage_mwh": population.batteries.e_mwh,
+    }

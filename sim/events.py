@@ -1,9 +1,10 @@
-"""Things that happen to the grid during a run: lines fail, taps get stuck, measurements are noisy.
+"""Things that happen during a run: lines fail, taps get stuck, measurements are noisy, messages get lost.
 
     events:
       - {kind: line_outage, line: LV4.101 Line 35, begin: 2016-06-21 11:00, end: 2016-06-21 13:00}
       - {kind: tap_stuck, trafo: MV1.101-LV4.101-Trafo 1, tap_pos: -2, begin: 2016-06-21 06:00}
       - {kind: measurement_noise, vm_pu: 0.002, loading_percent: 1.0}
+      - {kind: message_loss, loss: 0.5, begin: 2016-06-21 12:00, end: 2016-06-21 14:00}
 
 An event acts in the periods that start at or after its begin and before its end.
 """
@@ -17,7 +18,7 @@ from pydantic import Field, model_validator
 
 from peerwatt.agents.settings import Settings
 
-__all__ = ["Event", "LineOutage", "MeasurementNoise", "TapStuck"]
+__all__ = ["Event", "LineOutage", "MeasurementNoise", "MessageLoss", "TapStuck"]
 
 
 class _Event(Settings):
@@ -62,4 +63,11 @@ class MeasurementNoise(_Event):
     )
 
 
-Event = Annotated[LineOutage | TapStuck | MeasurementNoise, Field(discriminator="kind")]
+class MessageLoss(_Event):
+    """Messages to and from peers get lost, a larger share of them than `communication.loss` says."""
+
+    kind: Literal["message_loss"] = Field("message_loss", description="`message_loss`")
+    loss: Annotated[float, Field(ge=0.0, le=1.0)] = Field(1.0, description="Share of messages that never arrive.")
+
+
+Event = Annotated[LineOutage | TapStuck | MeasurementNoise | MessageLoss, Field(discriminator="kind")]

@@ -31,6 +31,8 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``saving_<group>_eur``, ``saving_<group>_percent`` | reference cost less cost; its share |
 | ``n_<group>`` | number of peers in the group |
 | ``saving_min_eur``, ``saving_max_eur`` | saving of the worst and the best placed peer |
+| ``saving_per_peer_<strategy>_eur`` | mean saving of the peers of a trading strategy |
+| ``saving_per_peer_adopters_eur`` | mean saving of all peers but those of the strategy ``control`` |
 | ``saving_gini`` | inequality of savings among peers, 0 (equal) to 1 |
 | ``messages``, ``messages_lost`` | messages sent; lost ones (needs table ``message``) |
 | ``congested_lines_<stage>`` | lines and transformers above their limit before delivery, summed over periods |
@@ -77,6 +79,7 @@ from numpy.typing import NDArray
 from peerwatt.sim.columns import at_stage, codes, numbers
 from peerwatt.sim.kpi_disclosure import disclosure_figures
 from peerwatt.sim.kpi_market import coordination_figures, money_figures
+from peerwatt.sim.kpi_strategy import strategy_figures
 from peerwatt.sim.tables import Stage
 
 __all__ = ["COLUMNS", "GROUPS", "Kpi", "compute_kpis"]
@@ -253,6 +256,8 @@ def _money(agent: pa.Table, peer: pa.Table) -> dict[str, Kpi]:
         figures[f"n_{name}"] = int(member.sum())
         if member.any():
             figures |= _group_cost(name, float(cost[member].sum()), float(reference[member].sum()))
+    followed = dict(zip(peer.column("agent").to_pylist(), peer.column("strategy").to_pylist(), strict=True))
+    figures |= strategy_figures(reference - cost, [followed.get(name, "") for name in names])
     return figures | _fairness(reference - cost)
 
 

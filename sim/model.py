@@ -9,6 +9,7 @@ A script, the browser page and a batch all drive the same thing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +21,7 @@ from mesa import Agent, Model
 
 from peerwatt.agents.bilateral import BilateralMarket
 from peerwatt.agents.capacity import CapacityMarket
-from peerwatt.agents.context import AGGREGATOR, DSO, FMO, SUPPLIER, Role
+from peerwatt.agents.context import AGGREGATOR, DSO, FMO, SUPPLIER, TSO, Role
 from peerwatt.agents.coordination import Participant, Service
 from peerwatt.agents.dso import Dso
 from peerwatt.agents.fmo import Fmo
@@ -28,14 +29,15 @@ from peerwatt.agents.fsp import Aggregator, OutsideProvider
 from peerwatt.agents.mediator import Mediator
 from peerwatt.agents.negotiation import NegotiatedMarket
 from peerwatt.agents.peer import Peer, PeerGroup
-from peerwatt.agents.population import KINDS
+from peerwatt.agents.regulation import regulation_source
 from peerwatt.agents.supplier import Supplier
+from peerwatt.agents.tso import Tso
 from peerwatt.errors import PeerwattError, PowerFlowError, SimulationError
 from peerwatt.grid.cases import GridCase
 from peerwatt.grid.forecast import ForecastErrors
 from peerwatt.grid.state import GridState
 from peerwatt.market.mechanism import BookKind
-from peerwatt.sim.assembly import flexibility_area, limited, load_grid, make_bus, make_context
+from peerwatt.sim.assembly import flexibility_area, limited, load_grid, make_bus, make_context, peer_rows
 from peerwatt.sim.clock import Clock
 from peerwatt.sim.period import PeriodResult, open_period, publish
 from peerwatt.sim.recorder import Recorder, refuse_used
@@ -74,6 +76,7 @@ class Simulation(Model):
     ) -> None:
         begin = perf_counter()
         scenario = Scenario.load() if scenario is None else scenario
+        scenario.load_plugins()
         if out is not None:
             refuse_used(Path(out))
         super().__init__(seed=scenario.seed % 2**32)
@@ -96,7 +99,7 @@ class Simulation(Model):
         )
         first = self._timeline.at(0)
         self.context = make_context(scenario, self.case, self.streams, self._bus, first, self.stopwatch, self._on_state)
-        n, forecast = len(self.context.population), scenario.forecast
+        n, forecast = self.context.population.n_real, scenario.forecast
         self._errors = (
             ForecastErrors(forecast.load(), n, self.streams["load forecast"]),
             ForecastErrors(forecast.generation(), n, self.streams["generation forecast"]),
@@ -105,7 +108,7 @@ class Simulation(Model):
             self._start_agents()
             if out is not None:
                 self.recorder = Recorder(Path(out), scenario, self.case.network, self._vocabulary(), replica)
-                self.recorder.write_peers(self._peer_rows())
+                self.recorder.write_peers(peer_rows(self.context.population, self.case.network))
         except BaseException:
             self.close()
             raise
@@ -138,6 +141,7 @@ class Simulation(Model):
         context, length_s = self.context, self.settings.time.period_s
         condition = self._timeline.at(self.period)
         context.network, context.engine, context.noise = condition.network, condition.engine, condition.noise
+        self._bus.link = replace(self._bus.link, loss=max(self.settings.communication.loss, condition.loss))
         supplied = condition.supplied[context.population.bus]
         context.draft = open_period(context, self.period, self._profiles[self.period], self._errors, supplied)
         try:
@@ -213,6 +217,7 @@ class Simulation(Model):
         group_of = context.population.strategy_code
         self.peers = [Peer(self, context, row, self.groups[code]) for row, code in enumerate(group_of.tolist())]
         for role in (
+            *self._tso(),  # its request is on its way before the call for bids
             self.market,
             self.dso,
             self.supplier,
@@ -230,6 +235,12 @@ class Simulation(Model):
             return NegotiatedMarket(self, context, context.market)
         steps = context.mechanism.book is BookKind.STEPS
         return (Mediator if steps else BilateralMarket)(self, context, context.market)
+
+    def _tso(self) -> list[Role]:
+        """The TSO, where it may ask for something."""
+        if not self.context.has_tso:
+            return []
+        return [Tso(self, self.context, regulation_source(self.settings.tso, self.streams["frequency"]))]
 
     def _flexibility_roles(self) -> list[Role]:
         """The FMO and who offers flexibility to it besides the peers."""
@@ -254,22 +265,8 @@ class Simulation(Model):
         context = self.context
         outside = tuple(fsp.name for fsp in context.outside)
         groups = (group.name for group in self.groups)
-        others = (SUPPLIER, DSO, context.market, *outside, FMO, AGGREGATOR, *groups)
+        others = (SUPPLIER, DSO, context.market, *outside, FMO, AGGREGATOR, TSO, *groups)
         return Vocabulary(context.population.name, context.market, others)
-
-    def _peer_rows(self) -> dict[str, Any]:
-        population = self.context.population
-        load, generation = population.units.rated_mw(len(population))
-        return {
-            "agent": np.arange(len(population)),
-            "bus": self.case.network.buses.index[population.bus],
-            "kind": [KINDS[code] for code in population.kind().tolist()],
-            "strategy": [population.strategy[code] for code in population.strategy_code.tolist()],
-            "p_load_mw": load,
-            "p_generation_mw": generation,
-            "p_storage_mw": population.batteries.p_mw,
-            "e_storage_mwh": population.batteries.e_mwh,
-        }
 
 
 def _exit_state(error: BaseException | None, periods_left: int) -> tuple[str, str]:

@@ -13,13 +13,14 @@ from peerwatt.agents.context import Activated, Bids, Context, PeriodDraft, Round
 from peerwatt.agents.devices import N_PRODUCTS
 from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import BoolArray, FloatArray
-from peerwatt.agents.records import CapacityRound
+from peerwatt.agents.records import CapacityRound, Regulation
 from peerwatt.agents.settings import TariffSettings
 from peerwatt.grid.forecast import ForecastErrors
 from peerwatt.grid.state import GridState
 from peerwatt.market.clearing import Clearing, Trades
 from peerwatt.market.settlement import Entries
 from peerwatt.sim.bus import Delivery
+from peerwatt.sim.metered import Metered
 
 __all__ = ["PeriodResult", "open_period", "publish"]
 
@@ -39,6 +40,8 @@ class PeriodResult:
         rounds: record of each round of negotiation.
         flexibility: results of the flexibility markets.
         capacity: rounds of capacity trading.
+        regulation: what the TSO asked for and got, None without a TSO.
+        limits_met: whether an iterative scheme ended with all limits held, None without one.
         entries: every euro of the period.
         messages: every message sent in the period.
         p_forecast_mw: net power expected before trading.
@@ -63,6 +66,8 @@ class PeriodResult:
     rounds: tuple[RoundRecord, ...]
     flexibility: tuple[Activated, ...]
     capacity: tuple[CapacityRound, ...]
+    regulation: Regulation | None
+    limits_met: bool | None
     entries: Entries
     messages: list[Delivery]
     p_forecast_mw: FloatArray
@@ -96,16 +101,20 @@ def open_period(
     """
     population, n = context.population, len(context.population)
     realised = population.outlook(profiles).scaled(supplied, supplied)
-    expected = realised.scaled(*(error.factor() for error in errors))
+    sure = np.ones(n - population.n_real)  # a virtual load has nothing to forecast
+    expected = realised.scaled(*(np.append(error.factor(), sure) for error in errors))
     battery = population.batteries.dispatch(expected.load_mw + expected.generation_mw, context.period_h)
     usual = expected.load_mw + expected.generation_mw + battery
     population.forget()
+    position = Position.of(usual, expected.band_mw, context.tariff)
+    if population.costs is not None:
+        position = population.costs.positions(position, expected, context.tariff)
     return PeriodDraft(
         period=period,
         forecast=expected,
         realised=realised,
         battery_mw=battery,
-        position=Position.of(usual, expected.band_mw, context.tariff),
+        position=position,
         p_traded_mw=np.zeros(n),
         p_change_mw=np.zeros(n),
         p_followed_mw=np.zeros(n),
@@ -127,9 +136,17 @@ def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> P
     """
     n, tariff, period_h = len(context.population), context.tariff, context.period_h
     position = draft.position
-    extra_without = position.usual_mw - position.firm_mw
-    less, curtailed, more = draft.p_activated_mw.T
-    reference_mw, _ = draft.realised.net(draft.battery_mw, extra_without)
+    directive = context.population.directive
+    used = Metered.of(
+        draft.realised,
+        position,
+        draft.battery_mw,
+        draft.p_followed_mw,
+        draft.p_activated_mw,
+        directive,
+        tariff,
+        period_h,
+    )
     entries = Entries.concat([*draft.trade_entries, *draft.entries])
     paid = np.bincount(entries.payer, entries.amount_eur, context.n_accounts)
     received = np.bincount(entries.payee, entries.amount_eur, context.n_accounts)
@@ -144,21 +161,21 @@ def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> P
         rounds=tuple(draft.rounds),
         flexibility=tuple(draft.flexibility),
         capacity=tuple(draft.capacity),
+        regulation=draft.regulation,
+        limits_met=draft.limits_met,
         entries=entries,
         messages=messages,
         p_forecast_mw=position.firm_mw,
-        p_p2p_mw=position.firm_mw + draft.p_change_mw,
+        p_p2p_mw=directive.schedule(draft.forecast, position, draft.battery_mw, draft.p_change_mw)[0],
         p_delivered_mw=draft.p_delivered_mw,
         q_delivered_mvar=draft.q_delivered_mvar,
-        p_load_mw=extra_without - draft.p_followed_mw - draft.realised.load_mw + more - less,
-        p_generation_mw=draft.realised.generation_mw - curtailed,
+        p_load_mw=used.p_load_mw,
+        p_generation_mw=used.p_generation_mw,
         p_traded_mw=draft.p_traded_mw,
         soc_mwh=context.population.batteries.soc_mwh.copy(),
-        utility_eur=position.utility_eur(
-            position.firm_mw + draft.p_followed_mw, tariff, period_h, draft.p_activated_mw
-        ),
+        utility_eur=used.utility_eur,
         payment_eur=np.asarray((paid - received)[:n], dtype=np.float64),
-        reference_payment_eur=payment_without_trading(reference_mw, tariff, period_h),
+        reference_payment_eur=used.reference_payment_eur,
     )
 
 
@@ -169,9 +186,3 @@ def _fees(draft: PeriodDraft, tariff: TariffSettings) -> FloatArray:
     if signals is not None:
         fees += signals.seller_fee[trades.seller, trades.buyer] + signals.buyer_fee[trades.seller, trades.buyer]
     return fees
-
-
-def payment_without_trading(p_mw: FloatArray, tariff: TariffSettings, period_h: float) -> FloatArray:
-    """What each peer would pay the supplier alone, negative when it is paid; (n_peers,)."""
-    price = np.where(p_mw < 0.0, tariff.supply_eur_per_mwh, tariff.feed_in_eur_per_mwh)
-    return -p_mw * price * period_h

@@ -73,7 +73,10 @@ class Recorder:
             "market": self._words["agent"],
         }
         self._words |= {"stage": pa.array(list(STAGES)), "reason": pa.array([str(r) for r in REASONS])}
-        self._words |= {"product": pa.array(PRODUCT_WORDS), "branch": pa.array(rows.branches)}
+        self._words |= {
+            "product": pa.array(PRODUCT_WORDS),
+            **dict.fromkeys(("branch", "worst_branch", "refused_branch"), pa.array(rows.branches)),
+        }
         self._arrow: dict[str, pa.Table] = {}
         self._flushed_at = monotonic()
         self._done = 0

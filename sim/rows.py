@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from peerwatt.agents.context import Activated, RoundRecord
-from peerwatt.agents.messages import IntArray
+from peerwatt.agents.messages import FloatArray, IntArray
 from peerwatt.agents.offers import PRODUCTS
 from peerwatt.agents.records import CapacityRound
 from peerwatt.grid.network import Network
@@ -76,8 +76,9 @@ class Rows:
             "trafo": self._trafo,
             "bid": self._bid,
             "trade": _trade,
-            "round": _round,
+            "round": self._round,
             "signal": _signal,
+            "regulation": self._regulation,
             "flexibility": self._flexibility,
             "message": self._message,
             "settlement": _settlement,
@@ -102,6 +103,51 @@ class Rows:
         total = sum(delivery.n for delivery in result.messages)
         columns["messages"] = [total if i == n - 1 else 0 for i in range(n)]
         return columns
+
+    def _round(self, result: PeriodResult) -> Columns:
+        rounds, index = result.rounds, self._network.buses.index
+        signals, tried = [each.signals for each in rounds], [each.measures for each in rounds]
+        extremes = [each.extremes for each in rounds]
+        return {
+            "period": np.full(len(rounds), result.period),
+            "cycle": [each.cycle for each in rounds],
+            "round": [each.number for each in rounds],
+            "converged": [each.converged for each in rounds],
+            "n_congested_lines": [each.n_congested if each.converged else None for each in rounds],
+            "overflow_sum_mw": [each.overflow_sum_mw if each.converged else None for each in rounds],
+            "n_voltage_violations": [each.n_voltage if each.converged else None for each in rounds],
+            "n_at_risk": [0 if each is None else len(each.at_risk) for each in signals],
+            "n_blocked": [0 if each is None else int(np.count_nonzero(each.blocked)) for each in signals],
+            "p2p_volume_mw": [each.p2p_volume_mw for each in rounds],
+            "residual_mw": [_known(each.residual_mw) for each in rounds],
+            "penalty_eur_per_mwh": [None if each is None else each.penalty_eur_per_mwh for each in tried],
+            "load_flexibility": [None if each is None else _largest(each.load_share) for each in tried],
+            "generation_flexibility": [None if each is None else _largest(each.generation_share) for each in tried],
+            "n_reactive": [None if each is None else each.n_reactive for each in tried],
+            "worst_branch": [None if each is None or each.branch < 0 else each.branch for each in extremes],
+            "worst_loading_percent": [None if each is None else _known(each.loading_percent) for each in extremes],
+            "worst_bus": [None if each is None or each.bus < 0 else int(index[each.bus]) for each in extremes],
+            "worst_vm_pu": [None if each is None else _known(each.vm_pu) for each in extremes],
+        }
+
+    def _regulation(self, result: PeriodResult) -> Columns:
+        found = result.regulation
+        if found is None:
+            return {}
+        frequency, bus = found.frequency, int(self._network.buses.index[found.bus]) if found.bus >= 0 else None
+        return {
+            "period": [result.period],
+            "requested_mw": [found.requested_mw],
+            "accepted_mw": [found.accepted_mw],
+            "provided_mw": [found.provided_mw],
+            "price_eur_per_mwh": [_known(found.price_eur_per_mwh)],
+            "refused_branch": [found.branch if found.branch >= 0 else None],
+            "refused_bus": [bus],
+            "imbalance_mw": [_known(frequency.imbalance_mw)],
+            "deviation_hz": [_known(frequency.deviation_hz)],
+            "deviation_without_hz": [_known(frequency.deviation_without_hz)],
+            "nadir_hz": [_known(frequency.nadir_hz)],
+        }
 
     def _bus(self, result: PeriodResult) -> Columns:
         reached = _stages(result)
@@ -220,6 +266,7 @@ def _market_totals(result: PeriodResult) -> Columns:
         "market_status": clearing.status.value if clearing is not None else None,
         "iterations": clearing.iterations if clearing is not None else None,
         "rounds": len(result.rounds),
+        "limits_met": result.limits_met,
         "incentives_eur": _paid_for(result, Reason.INCENTIVE) - _paid_for(result, Reason.PENALTY),
     }
 
@@ -260,22 +307,12 @@ def _capacity_totals(result: PeriodResult) -> Columns:
     }
 
 
-def _round(result: PeriodResult) -> Columns:
-    rounds = result.rounds
-    signals = [each.signals for each in rounds]
-    return {
-        "period": np.full(len(rounds), result.period),
-        "cycle": [each.cycle for each in rounds],
-        "round": [each.number for each in rounds],
-        "converged": [each.converged for each in rounds],
-        "n_congested_lines": [each.n_congested if each.converged else None for each in rounds],
-        "overflow_sum_mw": [each.overflow_sum_mw if each.converged else None for each in rounds],
-        "n_voltage_violations": [each.n_voltage if each.converged else None for each in rounds],
-        "n_at_risk": [0 if each is None else len(each.at_risk) for each in signals],
-        "n_blocked": [0 if each is None else int(np.count_nonzero(each.blocked)) for each in signals],
-        "p2p_volume_mw": [each.p2p_volume_mw for each in rounds],
-        "residual_mw": [None if np.isnan(each.residual_mw) else each.residual_mw for each in rounds],
-    }
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _largest(share: FloatArray | None) -> float:
+    return 0.0 if share is None else float(np.abs(share).max(initial=0.0))
 
 
 def _signal(result: PeriodResult) -> Columns:

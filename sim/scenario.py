@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, PrivateAttr, Strict, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, Strict, ValidationInfo, field_validator, model_validator
 
 from peerwatt.agents.conducts import CONDUCTS, Conduct, Truthful
 from peerwatt.agents.coordination import CoordinationSettings, Design, LfmSettings, Participant, Sequence, Service
+from peerwatt.agents.policies import IterativePolicy
+from peerwatt.agents.regulation import TsoSettings
 from peerwatt.agents.settings import ForecastSettings, PopulationSettings, Settings, TariffSettings
 from peerwatt.agents.timetable import Timetable
 from peerwatt.errors import Fault, ScenarioError
@@ -26,6 +28,7 @@ from peerwatt.grid.engine import ENGINES
 from peerwatt.market.mechanism import MECHANISMS, BookKind, Mechanism, make_mechanism
 from peerwatt.registry import construct, nearest
 from peerwatt.sim.events import Event
+from peerwatt.sim.plugins import load_plugin, plugin_digest, resolved_plugin
 from peerwatt.sim.reading import read_document, set_path
 from peerwatt.sim.tables import STAGES, TABLES, Stage
 from peerwatt.validation import validated
@@ -41,6 +44,9 @@ __all__ = [
 
 DAY_S = 86_400
 MIN_PERIOD_S = 60
+
+
+Factor = Annotated[float, Field(gt=0.0, le=1000.0)]
 
 
 class GridSettings(Settings):
@@ -69,6 +75,11 @@ class GridSettings(Settings):
     max_loading_percent: Annotated[float, Field(gt=0.0, le=1000.0)] | None = Field(
         None,
         description="Loading limit of all lines and transformers, percent; by default that of the net, or 100.",
+    )
+    line_capacity_factor: Factor = Field(1.0, description="By what the rating of all lines is multiplied.")
+    line_impedance_factor: Factor = Field(1.0, description="By what the impedance of all lines is multiplied.")
+    trafo_capacity_factor: Factor = Field(
+        1.0, description="By what the rated power of all transformers is multiplied; their impedance in ohm stays."
     )
     on_divergence: Literal["continue", "stop"] = Field(
         "continue", description="What to do when a power flow has no solution: record it and go on, or stop."
@@ -163,6 +174,17 @@ class CommunicationSettings(Settings):
     loss: Annotated[float, Field(ge=0.0, le=1.0)] = Field(0.0, description="Share of messages that never arrive.")
 
 
+def _loaded(source: str, info: ValidationInfo) -> str:
+    try:
+        load_plugin(source, (info.context or {}).get("base", Path()))
+    except ScenarioError as error:
+        raise ValueError("; ".join(str(fault) for fault in error.faults)) from None
+    return source
+
+
+Plugin = Annotated[str, Field(min_length=1), AfterValidator(_loaded)]
+
+
 class Scenario(Settings):
     """Everything that a run depends on.
 
@@ -176,17 +198,23 @@ class Scenario(Settings):
         description="Short name: letters, digits, spaces and . _ + -; names the results directory.",
     )
     description: str = Field("", description="What it shows, for the report.")
+    plugins: tuple[Plugin, ...] = Field(  # before all that may name what they register
+        (),
+        description="Python files, relative to the scenario file, or modules that can be imported, whose code is run "
+        "first: strategies, mechanisms, policies and engines that it registers can be named (docs/own-strategy.md).",
+    )
     grid: GridSettings = GridSettings()
     time: TimeSettings = TimeSettings()
     population: PopulationSettings = PopulationSettings()
     market: MarketSettings = MarketSettings()
     coordination: CoordinationSettings = CoordinationSettings()
     flexibility: LfmSettings = LfmSettings()
+    tso: TsoSettings = TsoSettings()
     tariff: TariffSettings = TariffSettings()
     forecast: ForecastSettings = ForecastSettings()
     communication: CommunicationSettings = CommunicationSettings()
     events: tuple[Event, ...] = Field(
-        (), description="What happens to the grid: `line_outage`, `tap_stuck`, `measurement_noise`."
+        (), description="What happens on the way: `line_outage`, `tap_stuck`, `measurement_noise`, `message_loss`."
     )
     record: tuple[str, ...] = Field(
         tuple(name for name in TABLES if name != "peer"), description="Tables to write; `peer` and `period` always are."
@@ -195,7 +223,7 @@ class Scenario(Settings):
 
     _base: Path = PrivateAttr(default=Path())
 
-    @field_validator("record", mode="before")
+    @field_validator("record", "plugins", mode="before")
     @classmethod
     def _one_is_a_list_too(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -212,7 +240,9 @@ class Scenario(Settings):
     def _fits_together(self) -> Self:
         try:
             design = self.design()
-            Timetable.of(design, self.time.period_s)
+            timetable = Timetable.of(design, self.time.period_s, tso=self.tso.active)
+            if isinstance(design.policy(), IterativePolicy):
+                self._leaves_time(timetable)
         except ScenarioError as error:
             raise ValueError("; ".join(str(fault) for fault in error.faults)) from None
         participants = self.participants
@@ -243,6 +273,17 @@ class Scenario(Settings):
                 "flexibility.outside: resources without a flexibility market; set coordination.lfm to true"
             )
         return self
+
+    def _leaves_time(self, timetable: Timetable) -> None:
+        """Whether what the DSO says in a round is there before the market calls in it.
+
+        Raises:
+            ScenarioError: it is not.
+        """
+        link, gap_s = self.communication, min(each.call_s - each.signal_s for each in timetable.rounds)
+        if gap_s <= link.latency_s + link.jitter_s:
+            problem = f"messages take up to {link.latency_s + link.jitter_s} s, but a round leaves {gap_s} s for them"
+            raise ScenarioError(Fault("coordination.rounds", problem, "take fewer rounds or longer periods"))
 
     @property
     def mechanism(self) -> str:
@@ -295,7 +336,7 @@ class Scenario(Settings):
         for key, value in (changes or {}).items():
             set_path(document, key, value)
         document.setdefault("name", path.stem)
-        return validated(cls, document, str(source)).at(path.parent)
+        return validated(cls, document, str(source), context={"base": path.parent}).at(path.parent)
 
     def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Scenario:
         """Return a scenario with some values changed.
@@ -310,7 +351,7 @@ class Scenario(Settings):
         document = self.model_dump(mode="json")
         for path, value in {**(changes or {}), **more}.items():
             set_path(document, path, value)
-        return validated(Scenario, document, self.name).at(self._base)
+        return validated(Scenario, document, self.name, context={"base": self._base}).at(self._base)
 
     def to_yaml(self) -> str:
         """The scenario as YAML with every default written out."""
@@ -320,11 +361,23 @@ class Scenario(Settings):
         """The scenario with paths that do not depend on where it is read."""
         profiles = None if self.grid.profiles is None else (self._base / self.grid.profiles).resolve()
         case = resolved_case(self.grid.case, self._base)
-        return self.model_copy(update={"grid": self.grid.model_copy(update={"case": case, "profiles": profiles})})
+        plugins = tuple(resolved_plugin(each, self._base) for each in self.plugins)
+        grid = self.grid.model_copy(update={"case": case, "profiles": profiles})
+        return self.model_copy(update={"grid": grid, "plugins": plugins})
+
+    def load_plugins(self) -> None:
+        """Run the code of its plug-ins where that has not been done, e.g. as it comes from another process.
+
+        Raises:
+            ScenarioError: one is not there, or raised.
+        """
+        for source in self.plugins:
+            load_plugin(source, self._base)
 
     def digest(self) -> str:
-        """Hash of everything that decides the result; the name and the description do not."""
+        """Hash of everything that decides the result, the code of plug-ins too; the name and the description do not."""
         document = self.model_dump(mode="json", exclude={"name", "description"})
+        document["plugins"] = [plugin_digest(source, self._base) for source in self.plugins]
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

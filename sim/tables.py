@@ -81,6 +81,12 @@ TABLES: dict[str, pa.Schema] = {
             _value("market_status", "", "status of the clearing (stage p2p)", pa.string()),
             _value("iterations", "", "iterations of the clearing (stage p2p)", pa.int32()),
             _value("rounds", "", "rounds of negotiation with the DSO (stage p2p)", pa.int32()),
+            _value(
+                "limits_met",
+                "",
+                "whether an iterative scheme ended with all limits held; else with the best state found (stage p2p)",
+                pa.bool_(),
+            ),
             _value("incentives_eur", "EUR", "what the DSO pays less what it collects by its signals (stage p2p)"),
             _value("lfm_status", "", "status of the last flexibility market (stage final)", pa.string()),
             _value("lfm_volume_mwh", "MWh", "flexibility activated, up and down (stage final)"),
@@ -145,6 +151,14 @@ TABLES: dict[str, pa.Schema] = {
             _value("n_blocked", "", "ordered pairs of peers that must not trade", pa.int64()),
             _value("p2p_volume_mw", "MW", "power traded between peers"),
             _value("residual_mw", "MW", "change of the peers' net trades since the round before"),
+            _value("penalty_eur_per_mwh", "EUR/MWh", "penalty of a trade with gamma 1 (iterative schemes)"),
+            _value("load_flexibility", "", "largest share of its forecast by which a load is moved"),
+            _value("generation_flexibility", "", "share of its forecast that generation need not run"),
+            _value("n_reactive", "", "peers that are told to change their reactive power", pa.int32()),
+            _value("worst_branch", "", "most loaded line or transformer", _NAME),
+            _value("worst_loading_percent", "%", "its loading"),
+            _value("worst_bus", "", "index of the bus farthest beyond its voltage band, or nearest to it", pa.int64()),
+            _value("worst_vm_pu", "pu", "its voltage"),
         ]
     ),
     "signal": pa.schema(
@@ -158,6 +172,21 @@ TABLES: dict[str, pa.Schema] = {
             _value("branch", "", "line or transformer that is the reason for blocking", _NAME),
             _value("seller_cost_eur_per_mwh", "EUR/MWh", "what it costs the seller besides the price"),
             _value("buyer_cost_eur_per_mwh", "EUR/MWh", "what it costs the buyer besides the price"),
+        ]
+    ),
+    "regulation": pa.schema(
+        [
+            _PERIOD,
+            _value("requested_mw", "MW", "virtual load that the TSO asked for, positive for regulation up"),
+            _value("accepted_mw", "MW", "what was traded with it"),
+            _value("provided_mw", "MW", "by how much that moved the exchange with the external grid"),
+            _value("price_eur_per_mwh", "EUR/MWh", "limit price of the TSO"),
+            _value("refused_branch", "", "line or transformer for whose sake the rest was refused", _NAME),
+            _value("refused_bus", "", "index of the bus for whose voltage it was refused", pa.int64()),
+            _value("imbalance_mw", "MW", "generation less load of the system before regulation"),
+            _value("deviation_hz", "Hz", "quasi-steady deviation of the frequency"),
+            _value("deviation_without_hz", "Hz", "what it would have been without regulation"),
+            _value("nadir_hz", "Hz", "the deviation furthest from 0 on the way there"),
         ]
     ),
     "flexibility": pa.schema(

@@ -1,4 +1,4 @@
-"""Which grid a run has in which period, as its events have it.
+"""Which grid, measurements and messages a run has in which period, as its events have it.
 
 Every network that a run will need is built before it starts, none inside the period loop.
 """
@@ -17,7 +17,7 @@ from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.disturbance import with_tap_position, without_lines
 from peerwatt.grid.engine import Engine, make_engine
 from peerwatt.grid.network import Network
-from peerwatt.sim.events import Event, LineOutage, MeasurementNoise, TapStuck
+from peerwatt.sim.events import Event, LineOutage, MeasurementNoise, MessageLoss, TapStuck
 
 __all__ = ["Condition", "Timeline"]
 
@@ -30,12 +30,14 @@ class Condition:
         network, engine: the network and what solves it.
         supplied: (n_bus,) which buses have a way to an external grid.
         noise: errors of measurements.
+        loss: least share of messages to and from peers that are lost.
     """
 
     network: Network
     engine: Engine
     supplied: BoolArray
     noise: Noise
+    loss: float
 
 
 class Timeline:
@@ -92,7 +94,8 @@ class Timeline:
             if isinstance(event, MeasurementNoise):
                 noise = Noise(event.vm_pu, event.loading_percent)
         supplied = np.asarray(network.admittances.bus_node >= 0)
-        return Condition(network, make_engine(self._engine, network, "grid.engine"), supplied, noise)
+        loss = max((event.loss for event in events if isinstance(event, MessageLoss)), default=0.0)
+        return Condition(network, make_engine(self._engine, network, "grid.engine"), supplied, noise, loss)
 
     def _changed(self, events: Sequence[Event]) -> Network:
         """The network with everything that has happened to it."""

@@ -12,7 +12,8 @@ or earns besides its price. It sees the grid through a `GridView` and knows no p
         def signals(self, view: GridView, round_: int) -> Signals: ...
 
 The keyword parameters of the constructor are the options of a scenario. The shipped policies are the schemes
-of D5.3, section 3.2.4.
+of D5.3, section 3.2.4, and the iterations of Marques et al., section IV, which have a `course` in place of `signals`
+(`peerwatt.agents.policies.iterative`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from peerwatt.agents.policies.iterative import Checked, Course, IterativePolicy, Measures
 from peerwatt.agents.policies.signals import SignalKind, Signals
 from peerwatt.agents.policies.view import GridView
 from peerwatt.registry import Registry
 
-__all__ = ["POLICIES", "GridView", "Policy", "SignalKind", "Signals", "policy"]
+__all__ = [
+    "POLICIES",
+    "Checked",
+    "Course",
+    "GridView",
+    "IterativePolicy",
+    "Measures",
+    "Policy",
+    "SignalKind",
+    "Signals",
+    "policy",
+]
 
 
 class Policy(Protocol):
@@ -43,7 +56,7 @@ class Policy(Protocol):
         """
 
 
-PolicyFactory: TypeAlias = Callable[..., Policy]
+PolicyFactory: TypeAlias = Callable[..., Policy | IterativePolicy]
 
 POLICIES: Registry[PolicyFactory] = Registry(
     "policy",
@@ -52,6 +65,7 @@ POLICIES: Registry[PolicyFactory] = Registry(
         "constraint_based": "peerwatt.agents.policies.constraint_based:ConstraintBased",
         "cost_allocation": "peerwatt.agents.policies.cost_allocation:CostAllocation",
         "incentive_matrix": "peerwatt.agents.policies.incentive_matrix:IncentiveMatrix",
+        "product_differentiation": "peerwatt.agents.policies.product_differentiation:ProductDifferentiation",
         "usage_price": "peerwatt.agents.policies.usage_price:UsagePrice",
     },
 )

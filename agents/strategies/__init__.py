@@ -8,14 +8,15 @@ producer sell. A user writes it for one peer:
         return (peer.feed_in_eur_per_mwh + peer.supply_eur_per_mwh) / 2
 
 or, where thousands share it, for all at once with `group_strategy`: the same names, arrays of shape (n_peers,)
-in place of numbers, and an array returned.
+in place of numbers, and an array returned. What a learner keeps from call to call it puts into `memory`, which each
+run begins empty; what its last bid came to stands in the fields `last_...`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,7 +24,17 @@ from peerwatt.agents.messages import BoolArray, FloatArray
 from peerwatt.errors import AgentError
 from peerwatt.registry import Registry
 
-__all__ = ["STRATEGIES", "Group", "OnePeer", "Resells", "Strategy", "group_strategy", "strategy"]
+__all__ = [
+    "STRATEGIES",
+    "Group",
+    "OnePeer",
+    "Partners",
+    "Prefers",
+    "Resells",
+    "Strategy",
+    "group_strategy",
+    "strategy",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +45,50 @@ class OnePeer:
         name: name of the peer.
         period: number of the period, from 0.
         hour: hour of the day, 0 to 24.
+        round: round of negotiation in the period, from 0.
+        n_rounds: how many there are at most.
         p_mw: own forecast of its net power, positive when it has a surplus.
         producer: whether it sells in this period.
         soc: energy in its battery as a share of the capacity, 0 to 1; NaN without one.
         vm_pu: voltage at its connection point when the DSO last told; NaN before.
         path_loading_percent: highest loading on its way to the external grid, as last told; NaN before.
         last_price_eur_per_mwh: mean price of its trades of the period before; NaN without.
+        last_limit_eur_per_mwh: limit price that it named when it was last asked; NaN if no call reached it.
+        last_offered_mw: firm power that it offered at that price, positive to sell, negative to buy; NaN likewise.
+        last_traded_mw: how much of it was traded, with the same sign; NaN if nobody told it.
         supply_eur_per_mwh: the supplier's price.
         feed_in_eur_per_mwh: what the supplier pays for surplus.
         sell_incentive_eur_per_mwh: best incentive that the DSO has offered it for selling to any partner, 0 without.
         buy_incentive_eur_per_mwh: the same for buying.
         imbalance_short_eur_per_mwh: what energy costs that it sells and does not deliver.
         imbalance_long_eur_per_mwh: what it gets for energy that it buys and does not consume.
+        network_fee_eur_per_mwh: what it pays the DSO, besides the price, for energy that it buys from a peer.
+        memory: its own notes; what it writes here is there when it is asked next, and in no other run.
         rng: random numbers for this purpose alone.
     """
 
     name: str
     period: int
     hour: float
+    round: int
+    n_rounds: int
     p_mw: float
     producer: bool
     soc: float
     vm_pu: float
     path_loading_percent: float
     last_price_eur_per_mwh: float
+    last_limit_eur_per_mwh: float
+    last_offered_mw: float
+    last_traded_mw: float
     supply_eur_per_mwh: float
     feed_in_eur_per_mwh: float
     sell_incentive_eur_per_mwh: float
     buy_incentive_eur_per_mwh: float
     imbalance_short_eur_per_mwh: float
     imbalance_long_eur_per_mwh: float
+    network_fee_eur_per_mwh: float
+    memory: dict[str, Any]
     rng: np.random.Generator
 
 
@@ -74,18 +99,25 @@ class Group:
     name: tuple[str, ...]
     period: int
     hour: float
+    round: int
+    n_rounds: int
     p_mw: FloatArray
     producer: BoolArray
     soc: FloatArray
     vm_pu: FloatArray
     path_loading_percent: FloatArray
     last_price_eur_per_mwh: FloatArray
+    last_limit_eur_per_mwh: FloatArray
+    last_offered_mw: FloatArray
+    last_traded_mw: FloatArray
     supply_eur_per_mwh: float
     feed_in_eur_per_mwh: float
     sell_incentive_eur_per_mwh: FloatArray
     buy_incentive_eur_per_mwh: FloatArray
     imbalance_short_eur_per_mwh: float
     imbalance_long_eur_per_mwh: float
+    network_fee_eur_per_mwh: float
+    memory: dict[str, Any]
     rng: np.random.Generator
 
     def one(self, row: int) -> OnePeer:
@@ -94,18 +126,25 @@ class Group:
             self.name[row],
             self.period,
             self.hour,
+            self.round,
+            self.n_rounds,
             float(self.p_mw[row]),
             bool(self.producer[row]),
             float(self.soc[row]),
             float(self.vm_pu[row]),
             float(self.path_loading_percent[row]),
             float(self.last_price_eur_per_mwh[row]),
+            float(self.last_limit_eur_per_mwh[row]),
+            float(self.last_offered_mw[row]),
+            float(self.last_traded_mw[row]),
             self.supply_eur_per_mwh,
             self.feed_in_eur_per_mwh,
             float(self.sell_incentive_eur_per_mwh[row]),
             float(self.buy_incentive_eur_per_mwh[row]),
             self.imbalance_short_eur_per_mwh,
             self.imbalance_long_eur_per_mwh,
+            self.network_fee_eur_per_mwh,
+            self.memory.setdefault(self.name[row], {}),
             self.rng,
         )
 
@@ -131,10 +170,53 @@ class Resells(Protocol):
         ...
 
 
-_SHIPPED = ("grid_aware", "incentive_collector", "truthful", "zero_intelligence")
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """What everybody may know of the members of a market: its register.
+
+    Attributes:
+        name: names of all peers. (n_partners,)
+        pv: who has a PV plant. (n_partners,)
+        distance_pu: electrical (Thevenin) distance between connection points, pu of 1 MVA. (n_peers, n_partners)
+    """
+
+    name: tuple[str, ...]
+    pv: BoolArray
+    distance_pu: FloatArray
+
+
+@runtime_checkable
+class Prefers(Protocol):
+    """A strategy that cares, in bilateral trading, with whom it trades (product differentiation).
+
+    Its costs are the c_nm of Marques et al., eq. (3), and come on top of what the DSO's signals say. An auction has no
+    pairs, and asks for the limit price only.
+    """
+
+    def preference(self, group: Group, partners: Partners, /) -> tuple[FloatArray, FloatArray]:
+        """What selling to and buying from each partner costs a peer besides the price, EUR/MWh.
+
+        Returns:
+            Two arrays (n_peers, n_partners); inf where it does not want to.
+        """
+        ...
+
+
+_SHIPPED = {
+    "control": "truthful:control",
+    "grid_aware": "grid_aware:grid_aware",
+    "incentive_collector": "incentive_collector:incentive_collector",
+    "linear": "linear:linear",
+    "prefers_green": "preference:prefers_green",
+    "prefers_local": "preference:prefers_local",
+    "roth_erev": "roth_erev:roth_erev",
+    "truthful": "truthful:truthful",
+    "zero_intelligence": "zero_intelligence:zero_intelligence",
+    "zero_intelligence_plus": "zero_intelligence_plus:zero_intelligence_plus",
+}
 
 STRATEGIES: Registry[Strategy] = Registry(
-    "strategy", {name: f"peerwatt.agents.strategies.{name}:{name}" for name in _SHIPPED}
+    "strategy", {name: f"peerwatt.agents.strategies.{place}" for name, place in _SHIPPED.items()}
 )
 group_strategy = STRATEGIES.register
 

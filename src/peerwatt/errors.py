@@ -9,7 +9,8 @@
      │    └── ResultsError         a results directory that is not one, or is in use
      └── SimulationError           a run that could not go on                               (1)
           ├── PowerFlowError       a power flow failed and the scenario says stop
-          └── AgentError           an agent's own code (a strategy, a policy) raised
+          ├── AgentError           an agent's own code (a strategy, a policy) raised
+          └── LockstepError        replicas that cannot run in lockstep
 
 An `InputError` collects all faults of an input, so that a file is mended in one go.
 """
@@ -25,6 +26,7 @@ __all__ = [
     "Fault",
     "GridDataError",
     "InputError",
+    "LockstepError",
     "PeerwattError",
     "PowerFlowError",
     "ProfileError",
@@ -106,3 +108,7 @@ class PowerFlowError(SimulationError):
 
 class AgentError(SimulationError):
     """An agent's own code raised; the original exception is the cause."""
+
+
+class LockstepError(SimulationError):
+    """Replicas cannot run in lockstep; one by one they can."""

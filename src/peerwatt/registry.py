@@ -10,7 +10,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from peerwatt.errors import Fault, ScenarioError
 
@@ -40,7 +40,12 @@ class Registry(Generic[T]):
         kind: singular noun for messages and for the entry point group, e.g. ``strategy``.
         shipped: where the plug-ins that come with peerwatt are, as ``module:attribute`` by name; each is
             imported when it is first named.
+
+    Attributes:
+        registrations: how often something has been registered in this process, of any kind.
     """
+
+    registrations: ClassVar[int] = 0
 
     def __init__(self, kind: str, shipped: Mapping[str, str] | None = None) -> None:
         self.kind = kind
@@ -55,6 +60,7 @@ class Registry(Generic[T]):
 
         def add(item: T) -> T:
             self._items[name] = item
+            Registry.registrations += 1
             return item
 
         return add

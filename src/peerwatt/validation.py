@@ -15,7 +15,13 @@ __all__ = ["validated"]
 M = TypeVar("M", bound=BaseModel)
 
 
-def validated(model: type[M], document: dict[str, Any], source: str, error: type[InputError] = ScenarioError) -> M:
+def validated(
+    model: type[M],
+    document: dict[str, Any],
+    source: str,
+    error: type[InputError] = ScenarioError,
+    context: dict[str, Any] | None = None,
+) -> M:
     """Validate a document.
 
     Args:
@@ -23,12 +29,13 @@ def validated(model: type[M], document: dict[str, Any], source: str, error: type
         document: nested keys and values.
         source: file or name for messages.
         error: what to raise.
+        context: what the model's validators need to know besides.
 
     Raises:
         InputError: of the kind that was asked for, with every fault of the document.
     """
     try:
-        return model.model_validate(document)
+        return model.model_validate(document, context=context)
     except ValidationError as refused:
         raise error([_fault(item, source, model) for item in refused.errors()]) from None
 

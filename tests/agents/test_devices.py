@@ -56,6 +56,7 @@ def units() -> Units:
         p_rated_mw=np.array([0.004, 0.010, 0.002]),
         generates=np.array([False, True, False]),
         is_pv=np.array([False, True, False]),
+        is_ev=np.zeros(3, dtype=bool),
         response=np.array([0.5, 0.0, 0.0]),
     )
 

@@ -11,7 +11,7 @@ from peerwatt.agents.population import KINDS, Population
 from peerwatt.agents.settings import PopulationSettings
 from peerwatt.errors import ScenarioError
 from peerwatt.grid.cases import GridCase, case_from_net
-from tests.scenarios import feeder, small_case
+from tests.scenarios import feeder, profiles, small_case
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,72 @@ def test_added_pv_follows_the_grids_own_profile_at_its_rated_power(case: GridCas
     values = population.outlook(case.series.values[2]).generation_mw
     # House 2 has the plant whose profile is used, rated 10 kW.
     assert values[0] == pytest.approx(2.0 * values[1])
+
+
+@pytest.fixture(scope="module")
+def charging() -> GridCase:
+    """The feeder with chargers of 3.7, 11 and 11 kW at Houses 3, 5 and 7, each with a profile of its own."""
+    import pandapower as pp
+
+    net = feeder(12)
+    net.load["kind"] = "household"
+    low = net.bus.index[1:]
+    for i, power in ((3, 0.0037), (5, 0.011), (7, 0.011)):
+        pp.create_load(net, low[i], p_mw=power, q_mvar=0.2 * power, name=f"charger {i}", kind="ev")
+    table = profiles(net, 8)
+    for k, i in enumerate((3, 5, 7)):
+        table[f"load.charger {i}.p_mw"] = np.eye(8)[k] * net.load.p_mw[net.load.name == f"charger {i}"].item()
+    return case_from_net(net, profiles=table, name="charging")
+
+
+def chargers(population: Population) -> dict[str, float]:
+    """Rated power by owner."""
+    units = population.units
+    return {
+        population.name[p]: mw for p, mw in zip(units.peer[units.is_ev], units.p_rated_mw[units.is_ev], strict=True)
+    }
+
+
+def test_a_larger_share_of_evs_keeps_who_has_one_and_moves_nothing_else(charging: GridCase) -> None:
+    plain = build(charging, pv_share=0.5, storage_share=0.5, strategies={"truthful": 1.0, "zero_intelligence": 1.0})
+    before = set(chargers(plain))
+    assert before == {"House 3", "House 5", "House 7"}
+    for share in (0.5, 0.8, 1.0):
+        settings = {"pv_share": 0.5, "storage_share": 0.5, "strategies": {"truthful": 1.0, "zero_intelligence": 1.0}}
+        more = build(charging, ev_share=share, **settings)
+        owners_now = set(chargers(more))
+        assert len(owners_now) == round(share * 11)
+        assert before <= owners_now
+        before = owners_now
+        assert owners(more) == owners(plain)
+        assert np.array_equal(more.batteries.e_mwh, plain.batteries.e_mwh)
+        assert np.array_equal(more.strategy_code, plain.strategy_code)
+    assert chargers(build(charging, ev_share=0.0)) == {}
+
+
+def test_an_added_charging_point_has_the_profile_of_one_of_its_size(charging: GridCase) -> None:
+    plain, more = build(charging), build(charging, ev_share=1.0, ev_mw=0.010)
+    added = [row for row, name in enumerate(more.name) if name not in chargers(plain)]
+    extra = np.stack([plain.outlook(row).load_mw - more.outlook(row).load_mw for row in charging.series.values])
+    assert np.allclose(extra[1:3].sum(axis=0)[added], 0.010)  # two profiles of 11 kW chargers, one of them each
+    assert len(np.unique(extra[1][added])) == 2  # owners do not all charge at once
+    assert np.allclose(extra[[0, 3, 4, 5, 6, 7]], 0.0)
+
+
+def test_an_added_charging_point_responds_to_prices_as_its_kind_does(charging: GridCase) -> None:
+    some = build(charging, peers={"House 1": {"ev_mw": 0.0074}}, demand_response={"ev": 0.5})
+    assert chargers(some)["House 1"] == pytest.approx(0.0074)
+    bands = [some.outlook(row).band_mw[0] for row in charging.series.values]
+    assert max(bands) == pytest.approx(0.0037)
+    assert "House 5" not in chargers(build(charging, peers={"House 5": {"ev_mw": 0.0}}))
+
+
+def test_evs_are_refused_where_no_charging_is_known(case: GridCase) -> None:
+    with pytest.raises(ScenarioError, match="population.ev_share: the grid has no EV profile"):
+        build(case, ev_share=0.5)
+    with pytest.raises(ScenarioError, match="no EV profile"):
+        build(case, peers={"House 1": {"ev_mw": 0.011}})
+    assert len(build(case, ev_share=0.0)) == 11
 
 
 def test_batteries_are_given_and_taken(case: GridCase) -> None:

@@ -89,3 +89,26 @@ def test_events_are_checked_with_the_scenario() -> None:
         Scenario().replace(events=[OUTAGE | {"end": "2030-06-01 00:10"}])
     with pytest.raises(ScenarioError, match=r"events\.0"):
         Scenario().replace(events=[{"kind": "earthquake"}])
+
+
+@pytest.mark.parametrize("fidelity", ["message", "round"])
+def test_messages_are_lost_while_the_event_lasts_and_the_past_stays(case: GridCase, fidelity: str) -> None:
+    lost = {"kind": "message_loss", "begin": "2030-06-01 00:30", "end": "2030-06-01 01:15"}
+    usual = simulate(case, communication__fidelity=fidelity)
+    results = simulate(case, lost, communication__fidelity=fidelity)
+    for period, (result, before) in enumerate(zip(results, usual, strict=True)):
+        gone = sum(message.n for message in result.messages if message.delivered_s < 0)
+        if 2 <= period < 5:
+            assert gone >= 7  # nobody gets the call for bids, so nobody trades
+            assert not len(result.trades)
+        else:
+            assert gone == 0
+        if period < 2:
+            assert result.messages == before.messages
+            assert np.array_equal(result.payment_eur, before.payment_eur)
+
+
+def test_a_weaker_event_does_not_lower_the_usual_loss(case: GridCase) -> None:
+    usual = simulate(case, communication__loss=0.5)
+    same = simulate(case, {"kind": "message_loss", "loss": 0.1}, communication__loss=0.5)
+    assert [result.messages for result in same] == [result.messages for result in usual]

@@ -257,3 +257,22 @@ def test_booked_messages_are_lost_and_late_like_those_that_are_sent(
             rows[row.kind, row.delivered_s] += row.n
         record.append(rows)
     assert record[0] == record[1]
+
+
+def test_the_record_of_a_period_says_how_the_negotiation_converged() -> None:
+    told, batched = (run(fidelity) for fidelity in ("message", "round"))
+    traded = 0
+    for one, other in zip(told, batched, strict=True):
+        clearing, record = clearing_of(one), clearing_of(one).convergence
+        if record is None:
+            continue
+        traded += 1
+        same = clearing_of(other).convergence
+        assert same is not None
+        assert np.allclose(record.primal_residual, same.primal_residual)
+        assert np.allclose(record.dual_residual, same.dual_residual)
+        assert record.primal_residual.shape == record.dual_residual.shape
+        if clearing.status is Status.OPTIMAL:
+            assert max(record.primal_residual[-1], record.dual_residual[-1]) <= 1e-4  # the default tolerance
+            assert max(record.primal_residual[0], record.dual_residual[0]) > 1e-4
+    assert traded
