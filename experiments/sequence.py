@@ -24,7 +24,7 @@ __all__ = ["Lifeline", "Step", "as_mermaid", "as_table", "grouped", "steps"]
 MOST_ALONE = 3
 """More agents than this with the same role are one lifeline."""
 
-_LABEL = {Role.DSO: "DSO", Role.FMO: "FMO"}
+_LABEL = {Role.DSO: "DSO", Role.FMO: "FMO", Role.TSO: "TSO"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,9 +66,10 @@ class Step:
     @property
     def about(self) -> str:
         """What such a message says, in words."""
-        import peerwatt.agents.messages as types
+        from peerwatt.agents import messages, orders, proposals
 
-        text = (getattr(types, self.kind, None).__doc__ or "").strip().partition("\n")[0]
+        kinds = [getattr(module, self.kind) for module in (messages, orders, proposals) if hasattr(module, self.kind)]
+        text = (kinds[0].__doc__ or "").strip().partition("\n")[0] if kinds else ""
         return text.partition(": ")[2].rstrip(".")
 
 
@@ -104,7 +105,9 @@ def grouped(
         start_s: second at which the period began.
     """
     rows = list(rows)
-    lifeline = _lifelines({name for row in rows for name in row[:2]}, frozenset(peers), len(peers))
+    known = frozenset(peers)
+    n_peers = sum(role_of(name, known) is Role.PEERS for name in peers)
+    lifeline = _lifelines({name for row in rows for name in row[:2]}, known, n_peers)
     found: dict[tuple[int, Lifeline, Lifeline, str, int], list[int]] = {}
     for row, (first, second, kind, sent_s, delivered_s, n) in enumerate(rows):
         ends = lifeline[first], lifeline[second]
@@ -127,7 +130,7 @@ def _lifelines(names: set[str], peers: frozenset[str], n_peers: int) -> dict[str
     count = {each: len({name for name in names if role[name] is each}) for each in (Role.PEERS, Role.OUTSIDE)}
     lines = {}
     for name in names:
-        own, label, many = role[name], _LABEL.get(role[name], name), False
+        own, label, many = role[name], name if name in peers else _LABEL.get(role[name], name), False
         if own in count:
             many = count[own] > MOST_ALONE or (own is Role.PEERS and name not in peers)
             label = (f"{n_peers} peers" if own is Role.PEERS else f"{count[own]} FSPs outside") if many else name

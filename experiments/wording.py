@@ -160,6 +160,12 @@ def _coordination_facts(results: Results) -> list[Fact]:
     rounds = float(kpi.get("rounds_mean", 1.0))
     if rounds > 1.0:
         lines.append(Fact("Rounds of negotiation", f"{rounds:.2f}", "per period"))
+    if unmet := int(kpi.get("limits_unmet_periods", 0)):
+        value = f"{unmet:,} of {int(results.manifest.get('periods_done', 0)):,} periods"
+        lines.append(Fact("Limits not met", value, "left with the best state found", alarm=True))
+    if asked := float(kpi.get("regulation_requested_mwh", 0.0)):
+        accepted = energy(float(kpi["regulation_accepted_mwh"]))
+        lines.append(Fact("Regulation for the TSO", accepted, f"of {energy(asked)} asked for"))
     if incentives := float(kpi.get("incentives_eur", 0.0)):
         lines.append(Fact("Incentives", f"{money(incentives)} EUR", "paid by the DSO, less what it collected"))
     if "lfm_runs" in kpi:

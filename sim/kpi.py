@@ -40,6 +40,9 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``overflow_weighted_<stage>_percent`` | overflow of congested lines, weighted by capacity, mean over periods |
 | ``voltage_violations_<stage>`` | buses outside their band before delivery, summed over periods |
 | ``rounds_mean`` | rounds of negotiation per period |
+| ``limits_unmet_periods`` | periods in which an iterative scheme ended with a limit violated |
+| ``regulation_requested_mwh`` | virtual load that the TSO asked for, either way (needs ``regulation``) |
+| ``regulation_accepted_mwh``, ``regulation_provided_mwh`` | what was traded with it; what that moved |
 | ``lines_at_risk_mean`` | lines and transformers that the DSO's signals protect, mean over rounds |
 | ``blocked_pairs_mean`` | ordered pairs of peers that must not trade, mean over rounds |
 | ``incentives_eur`` | what the DSO paid less what it collected for trades by its signals, fees apart |
@@ -52,7 +55,7 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``capacity_periods`` | periods in which the DSO asked for capacity |
 | ``capacity_missing_mean_mw``, ``capacity_missing_max_mw`` | requested capacity that nobody provided |
 | ``flexibility_paid_eur`` | what the DSO paid for flexibility that was delivered (needs ``settlement``) |
-| ``money_<role>_eur`` | received less paid, of all peers, the supplier, the DSO, the market, resources outside |
+| ``money_<role>_eur`` | received less paid, of all peers, the supplier, the DSO, the market, resources outside; the TSO where it paid |
 | ``messages_<role>_to_<role>`` | messages that arrived (needs ``message``) |
 | ``numbers_<role>_to_<role>`` | numbers in them: what was disclosed, see ``peerwatt.sim.kpi_disclosure`` |
 
@@ -74,8 +77,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from peerwatt.agents.population import VIRTUAL_LOAD
 from peerwatt.sim.columns import at_stage, codes, numbers
 from peerwatt.sim.kpi_disclosure import disclosure_figures
 from peerwatt.sim.kpi_market import coordination_figures, money_figures
@@ -95,6 +100,7 @@ COLUMNS: dict[str, list[str] | None] = {
     "line": ["period", "stage", "line", "loading_percent"],
     "trafo": ["period", "stage", "trafo", "loading_percent"],
     "round": ["n_at_risk", "n_blocked"],
+    "regulation": ["requested_mw", "accepted_mw", "provided_mw"],
     "trade": ["period"],
     "settlement": ["payer", "payee", "reason", "amount_eur"],
     "message": ["period", "kind", "sender", "receiver", "delivered_s", "n"],
@@ -118,6 +124,7 @@ def compute_kpis(tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) ->
         The figures by name, as plain numbers and texts that JSON can hold.
     """
     hours = float(manifest["period_s"]) / 3600.0
+    tables = _without_virtual_load(tables)
     figures: dict[str, Kpi] = {}
     if "period" in tables:
         figures |= _market(tables["period"])
@@ -135,6 +142,21 @@ def compute_kpis(tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) ->
     if "message" in tables and "peer" in tables:
         figures |= disclosure_figures(tables)
     return figures | _traffic(tables)
+
+
+def _without_virtual_load(tables: Mapping[str, pa.Table]) -> Mapping[str, pa.Table]:
+    """The tables without the TSO's virtual load, which is no peer to any figure."""
+    peer = tables.get("peer")
+    if peer is None or VIRTUAL_LOAD not in pc.unique(peer["kind"]).to_pylist():
+        return tables
+    name = peer.filter(pc.equal(peer["kind"], VIRTUAL_LOAD))["agent"].cast(pa.string())
+    own = {}
+    for each in ("peer", "agent"):
+        if each in tables:
+            agent = tables[each]["agent"].cast(pa.string())
+            rows = tables[each].set_column(tables[each].column_names.index("agent"), "agent", agent)
+            own[each] = rows.filter(pc.invert(pc.is_in(agent, name)))
+    return {**tables, **own}
 
 
 def _market(period: pa.Table) -> dict[str, Kpi]:

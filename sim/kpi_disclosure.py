@@ -25,7 +25,7 @@ NUMBERS_PER_TRADE = 3
 
 
 def numbers_per_message(n_peers: int, n_connections: int) -> dict[str, int]:
-    """Scalars in a message of each type of `peerwatt.agents.messages`.
+    """Scalars in a message of each type of `peerwatt.agents.messages` and `peerwatt.agents.orders`.
 
     `ProposedTrades` has `NUMBERS_PER_TRADE` more for every trade.
 
@@ -60,6 +60,11 @@ def numbers_per_message(n_peers: int, n_connections: int) -> dict[str, int]:
         "CapacityNotice": n_products + 3,
         "CapacityResult": 2 + n_peers,
         "CapacityDelivery": n_peers,
+        "FlexibilityDirective": n_products + 4,
+        "VirtualLoadRequest": 2,
+        "RegulationNotice": 1,
+        "RegulationAnswer": 4,
+        "RegulationReadings": 3,
         "MeterReadings": n_peers + 1,
         "ConnectionState": 2,
     }

@@ -44,13 +44,28 @@ def coordination_figures(tables: Mapping[str, pa.Table], hours: float) -> Figure
         rounds = numbers(p2p, "rounds")
         if np.isfinite(rounds).any():
             figures["rounds_mean"] = float(np.nanmean(rounds))
+        met = numbers(p2p, "limits_met")
+        if np.isfinite(met).any():
+            figures["limits_unmet_periods"] = int(np.count_nonzero(met == 0.0))
         figures["incentives_eur"] = float(np.nansum(numbers(p2p, "incentives_eur")))
     if "round" in tables and tables["round"].num_rows:
         figures["lines_at_risk_mean"] = float(numbers(tables["round"], "n_at_risk").mean())
         figures["blocked_pairs_mean"] = float(numbers(tables["round"], "n_blocked").mean())
+    if "regulation" in tables and tables["regulation"].num_rows:
+        figures |= _regulation(tables["regulation"], hours)
     if final.num_rows:
         figures |= _capacity(final) if explicit else _flexibility_market(final, hours)
     return figures
+
+
+def _regulation(regulation: pa.Table, hours: float) -> Figures:
+    names = ("requested", "accepted", "provided")
+    asked, accepted, provided = (np.abs(numbers(regulation, f"{name}_mw")) for name in names)
+    return {
+        "regulation_requested_mwh": float(asked.sum()) * hours,
+        "regulation_accepted_mwh": float(accepted.sum()) * hours,
+        "regulation_provided_mwh": float(np.nansum(provided)) * hours,
+    }
 
 
 def _limits(rows: pa.Table, stage: Stage) -> Figures:
@@ -116,6 +131,8 @@ def money_figures(settlement: pa.Table, peer: pa.Table) -> Figures:
     flexible = np.array([word == "flexibility" for word in words], dtype=bool)[reason]
     dso = roles.index(Role.DSO)
     paid = amount[flexible & (payer == dso)].sum() - amount[flexible & (payee == dso)].sum()
+    if balance[roles.index(Role.TSO)]:
+        figures["money_tso_eur"] = float(balance[roles.index(Role.TSO)])
     return figures | {"money_market_eur": market, "flexibility_paid_eur": float(paid)}
 
 

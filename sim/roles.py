@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 
+from peerwatt.agents.population import VIRTUAL_LOAD
+
 __all__ = ["Role", "role_of"]
 
 
@@ -19,6 +21,7 @@ class Role(StrEnum):
         FMO: the flexibility market operator.
         OUTSIDE: providers of flexibility that are no peers.
         SUPPLIER: the external supplier.
+        TSO: the transmission system operator, and its virtual load among the peers.
     """
 
     PEERS = "peers"
@@ -28,6 +31,7 @@ class Role(StrEnum):
     FMO = "fmo"
     OUTSIDE = "outside"
     SUPPLIER = "supplier"
+    TSO = "tso"
 
 
 _FIXED = {
@@ -37,6 +41,7 @@ _FIXED = {
     "dso": Role.DSO,
     "fmo": Role.FMO,
     "supplier": Role.SUPPLIER,
+    "tso": Role.TSO,
 }
 
 
@@ -47,6 +52,8 @@ def role_of(name: str, peers: AbstractSet[str]) -> Role:
         name: as it stands in a table.
         peers: names of the peers.
     """
+    if name.startswith(VIRTUAL_LOAD):
+        return Role.TSO
     if name in peers or name == "peers" or name.startswith("peers ("):
         return Role.PEERS
     return _FIXED.get(name, Role.OUTSIDE)
