@@ -26,7 +26,8 @@ from peerwatt.grid.transform import scale_impedance, scale_line_capacity, scale_
 from peerwatt.registry import nearest
 from peerwatt.sim.bus import Bus, Link
 from peerwatt.sim.clock import Clock
-from peerwatt.sim.scenario import GridSettings, Scenario
+from peerwatt.sim.scenario import Scenario
+from peerwatt.sim.settings import GridSettings
 from peerwatt.sim.stopwatch import Stopwatch
 from peerwatt.sim.streams import Streams
 from peerwatt.sim.timeline import Condition
