@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from peerwatt.agents.context import Bids
 from peerwatt.agents.flexibility import N_SEGMENTS
 from peerwatt.agents.market import Market
 from peerwatt.agents.messages import FloatArray, IntArray, Message, Offer, OfferWithTerms
+from peerwatt.agents.records import Bids
 from peerwatt.market.book import QuadraticBook, all_pairs
 from peerwatt.market.clearing import Clearing, Status, Trades
 

@@ -20,17 +20,10 @@ import numpy as np
 from peerwatt.agents.context import DSO, Process, Role
 from peerwatt.agents.correspondence import read_peers, write_peers
 from peerwatt.agents.market import mean_prices
-from peerwatt.agents.messages import (
-    CapacityDelivery,
-    CapacityNeed,
-    CapacityNotice,
-    CapacityOffer,
-    CapacityResult,
-    FloatArray,
-    IntArray,
-)
+from peerwatt.agents.messages import FloatArray, IntArray
 from peerwatt.agents.offers import DIRECTION, PRODUCTS
 from peerwatt.agents.records import CapacityRound
+from peerwatt.agents.services import CapacityDelivery, CapacityNeed, CapacityNotice, CapacityOffer, CapacityResult
 from peerwatt.market.capacity import CapacityBook, CapacityRequest, capacity_market
 from peerwatt.market.clearing import Trades
 from peerwatt.market.product import Direction

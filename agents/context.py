@@ -21,10 +21,9 @@ from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import Batch, FloatArray, IntArray, Message
 from peerwatt.agents.offers import Markups
 from peerwatt.agents.padding import Padding
-from peerwatt.agents.policies import Measures, Signals
 from peerwatt.agents.population import Population
 from peerwatt.agents.private import Private
-from peerwatt.agents.records import CapacityRound, Extremes, Regulation
+from peerwatt.agents.records import Activated, Bids, CapacityRound, Regulation, RoundRecord
 from peerwatt.agents.settings import TariffSettings
 from peerwatt.agents.strategies import STRATEGIES, Prefers
 from peerwatt.agents.timetable import Timetable
@@ -32,7 +31,6 @@ from peerwatt.grid.engine import Engine
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import GridState
 from peerwatt.market.clearing import Clearing, Trades
-from peerwatt.market.flexibility import FlexibilityClearing
 from peerwatt.market.mechanism import BookKind, Mechanism
 from peerwatt.market.negotiation import Negotiating
 from peerwatt.market.settlement import Entries
@@ -45,15 +43,12 @@ __all__ = [
     "P2P_MARKET",
     "ROLES",
     "SUPPLIER",
-    "Activated",
-    "Bids",
     "Context",
     "Noise",
     "Outside",
     "PeriodDraft",
     "Process",
     "Role",
-    "RoundRecord",
 ]
 
 Process: TypeAlias = Generator[Any, Any, None]
@@ -123,26 +118,6 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True)
-class Bids:
-    """What a market received, as a table; arrays (n_rows,).
-
-    Attributes:
-        peer: row of the peer, -1 for the supplier.
-        step: number of the step of this peer's bid.
-        p_min_mw, p_max_mw: bounds of net power.
-        cost_a: EUR/MW2h, 0 for price steps.
-        cost_b: EUR/MWh, the limit price of price steps.
-    """
-
-    peer: IntArray
-    step: IntArray
-    p_min_mw: FloatArray
-    p_max_mw: FloatArray
-    cost_a: FloatArray
-    cost_b: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
 class Outside:
     """A flexible resource that is no peer.
 
@@ -157,61 +132,6 @@ class Outside:
     bus: int
     p_mw: FloatArray
     price_eur_per_mwh: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Activated:
-    """What a flexibility market received and activated, as a table; arrays (n_rows,).
-
-    Attributes:
-        cycle: number of the flexibility market in the period.
-        account: who offered, by ledger account.
-        bus: where, positions of buses.
-        product: number of the product.
-        offered_mw, activated_mw: positive.
-        bid_eur_per_mwh: what was wanted.
-        paid_eur: what is due, once it has been delivered; negative where the provider pays.
-        clearing: the market's result.
-    """
-
-    cycle: int
-    account: IntArray
-    bus: IntArray
-    product: IntArray
-    offered_mw: FloatArray
-    activated_mw: FloatArray
-    bid_eur_per_mwh: FloatArray
-    paid_eur: FloatArray
-    clearing: FlexibilityClearing
-
-
-@dataclass(frozen=True, slots=True)
-class RoundRecord:
-    """One round of negotiation as the DSO saw it.
-
-    Attributes:
-        cycle, number: which round.
-        signals: what it had told, None without a scheme.
-        n_congested, n_voltage: violated limits with the proposed trades.
-        overflow_sum_mw: flow above the limits; NaN where the power flow has no solution.
-        p2p_volume_mw: power traded.
-        residual_mw: how much trades have changed since the round before; NaN in the first.
-        converged: whether the power flow has a solution.
-        measures: what an iterative policy tried, None for others.
-        extremes: the most loaded branch and the most extreme voltage, None where nobody looked.
-    """
-
-    cycle: int
-    number: int
-    signals: Signals | None
-    n_congested: int
-    n_voltage: int
-    overflow_sum_mw: float
-    p2p_volume_mw: float
-    residual_mw: float
-    converged: bool
-    measures: Measures | None = None
-    extremes: Extremes | None = None
 
 
 @dataclass(slots=True)

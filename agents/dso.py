@@ -17,7 +17,7 @@ from operator import itemgetter
 import numpy as np
 from mesa import Model
 
-from peerwatt.agents.context import DSO, FMO, SUPPLIER, TSO, Context, Process, Role, RoundRecord
+from peerwatt.agents.context import DSO, FMO, SUPPLIER, TSO, Context, Process, Role
 from peerwatt.agents.coordination import Addressed, Sequence, Service
 from peerwatt.agents.correspondence import write_peers
 from peerwatt.agents.directive import Directive
@@ -25,13 +25,7 @@ from peerwatt.agents.dues import dues
 from peerwatt.agents.iteration import Iteration
 from peerwatt.agents.messages import (
     BlockingList,
-    CapacityDelivery,
-    CapacityNeed,
-    CapacityRequest,
-    CapacityResult,
     ConnectionState,
-    FlexibilityNeed,
-    FlexibilityResult,
     FloatArray,
     GridSignals,
     Message,
@@ -39,7 +33,6 @@ from peerwatt.agents.messages import (
     ProposedTrades,
     Renegotiation,
     TradeTerms,
-    Verdict,
 )
 from peerwatt.agents.metering import Meters, at_voltage
 from peerwatt.agents.offers import DIRECTION
@@ -47,7 +40,16 @@ from peerwatt.agents.orders import RegulationAnswer, RegulationNotice, Regulatio
 from peerwatt.agents.policies import Checked, GridView, IterativePolicy, Measures, SignalKind, Signals
 from peerwatt.agents.policies.limits import Margins, network_limits
 from peerwatt.agents.policies.request import NO_AREA, capacity_requests
-from peerwatt.agents.records import Extremes
+from peerwatt.agents.records import Extremes, RoundRecord
+from peerwatt.agents.services import (
+    CapacityDelivery,
+    CapacityNeed,
+    CapacityRequest,
+    CapacityResult,
+    FlexibilityNeed,
+    FlexibilityResult,
+    Verdict,
+)
 from peerwatt.agents.timetable import FlexibilityWindow, Round
 from peerwatt.grid.state import GridState
 from peerwatt.grid.trade_effect import FlowModel

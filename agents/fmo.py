@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from mesa import Model
 
-from peerwatt.agents.context import AGGREGATOR, DSO, FMO, Activated, Context, Process, Role
+from peerwatt.agents.context import AGGREGATOR, DSO, FMO, Context, Process, Role
 from peerwatt.agents.coordination import LfmSettings, Participant
 from peerwatt.agents.correspondence import read_peers, write_peers
-from peerwatt.agents.messages import (
+from peerwatt.agents.messages import FloatArray, IntArray
+from peerwatt.agents.offers import DIRECTION, PRODUCTS
+from peerwatt.agents.records import Activated
+from peerwatt.agents.services import (
     Activation,
     AggregateActivation,
     AggregateBid,
@@ -24,11 +27,8 @@ from peerwatt.agents.messages import (
     FlexibilityBid,
     FlexibilityNeed,
     FlexibilityResult,
-    FloatArray,
-    IntArray,
     Verdict,
 )
-from peerwatt.agents.offers import DIRECTION, PRODUCTS
 from peerwatt.market.flexibility import FlexibilityBook, FlexibilityClearing, Pricing
 from peerwatt.market.lfm import FlexibilityOptions, clear_flexibility
 

@@ -10,16 +10,8 @@ from peerwatt.agents.context import AGGREGATOR, Context, Process, Role
 from peerwatt.agents.correspondence import read_peers, write_peers
 from peerwatt.agents.devices import CURTAIL, N_PRODUCTS, RAISE, REDUCE
 from peerwatt.agents.market import mean_prices
-from peerwatt.agents.messages import (
-    Activation,
-    AggregateActivation,
-    AggregateBid,
-    CallForFlexibility,
-    ClearingNotice,
-    FlexibilityBid,
-    FloatArray,
-    IntArray,
-)
+from peerwatt.agents.messages import ClearingNotice, FloatArray, IntArray
+from peerwatt.agents.services import Activation, AggregateActivation, AggregateBid, CallForFlexibility, FlexibilityBid
 
 __all__ = ["Aggregator", "OutsideProvider", "shared_out"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from peerwatt.agents.context import DSO, SUPPLIER, Bids, Process, Role
+from peerwatt.agents.context import DSO, SUPPLIER, Process, Role
 from peerwatt.agents.correspondence import read_peers, write_peers
 from peerwatt.agents.messages import (
     CallForBids,
@@ -23,6 +23,7 @@ from peerwatt.agents.messages import (
     ProposedTrades,
     Renegotiation,
 )
+from peerwatt.agents.records import Bids
 from peerwatt.market.clearing import Clearing, Trades
 from peerwatt.market.settlement import settle_surplus, settle_trades
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from peerwatt.agents.context import Bids, Process
+from peerwatt.agents.context import Process
 from peerwatt.agents.flexibility import N_STEPS
 from peerwatt.agents.market import Market
 from peerwatt.agents.messages import Bid, BoolArray, FloatArray, GridSignals, IntArray
 from peerwatt.agents.padding import OpenSteps, Padding
+from peerwatt.agents.records import Bids
 from peerwatt.market.book import StepBook
 from peerwatt.market.clearing import Clearing, Status, Trades
 from peerwatt.market.pairwise import pairwise_auction

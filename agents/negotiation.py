@@ -27,12 +27,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mesa import Model
 
-from peerwatt.agents.context import Bids, Context, Process
+from peerwatt.agents.context import Context, Process
 from peerwatt.agents.correspondence import write_peers
 from peerwatt.agents.market import Market, mean_prices
 from peerwatt.agents.matching import Match, Pace, Reported
 from peerwatt.agents.messages import FloatArray, IntArray
 from peerwatt.agents.proposals import Closing, Enrolment, TradeReport
+from peerwatt.agents.records import Bids
 from peerwatt.errors import Fault, ScenarioError
 from peerwatt.market.book import QuadraticBook
 from peerwatt.market.clearing import Clearing, Convergence, Status, Trades, empty_clearing, failed_clearing

@@ -8,8 +8,6 @@ from what it knows itself when its own call arrives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,21 +15,15 @@ from mesa import Model
 
 from peerwatt.agents.bargaining import Bargaining
 from peerwatt.agents.context import Context, Process, Role
-from peerwatt.agents.experience import Experience
+from peerwatt.agents.deciding import Decider, Decision
 from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import (
-    Activation,
     Batch,
     Bid,
     BlockingList,
     CallForBids,
-    CallForFlexibility,
-    CapacityNotice,
-    CapacityOffer,
-    CapacityRequest,
     ClearingNotice,
     ConnectionState,
-    FlexibilityBid,
     FloatArray,
     IntArray,
     Message,
@@ -43,9 +35,14 @@ from peerwatt.agents.offers import DIRECTION, flexibility_offers
 from peerwatt.agents.orders import FlexibilityDirective, VirtualLoadRequest
 from peerwatt.agents.population import KINDS
 from peerwatt.agents.proposals import Enrolment, Introduction
-from peerwatt.agents.register import register_of
-from peerwatt.agents.strategies import STRATEGIES, Group, Partners, Prefers, Resells
-from peerwatt.errors import AgentError, PeerwattError
+from peerwatt.agents.services import (
+    Activation,
+    CallForFlexibility,
+    CapacityNotice,
+    CapacityOffer,
+    CapacityRequest,
+    FlexibilityBid,
+)
 from peerwatt.market.mechanism import BookKind
 
 __all__ = ["Peer", "PeerGroup", "group_mailbox"]
@@ -54,21 +51,6 @@ __all__ = ["Peer", "PeerGroup", "group_mailbox"]
 def group_mailbox(strategy: str) -> str:
     """Name on the bus of the peers that share a strategy."""
     return f"peers ({strategy})"
-
-
-@dataclass(frozen=True, slots=True)
-class _Decision:
-    """What a strategy has decided for its peers in a round.
-
-    Attributes:
-        limit: limit price of each, EUR/MWh. (n_rows,)
-        resale_mw: what each trades against its own direction; None where it does not. (n_rows,)
-        preference: cost of selling to and of buying from each partner; None without. (n_rows, n_peers) each
-    """
-
-    limit: FloatArray
-    resale_mw: FloatArray | None
-    preference: tuple[FloatArray, FloatArray] | None
 
 
 class PeerGroup(Role):
@@ -85,13 +67,8 @@ class PeerGroup(Role):
         super().__init__(model, context, group_mailbox(strategy))
         self.strategy = strategy
         self.rows = rows
-        self._decide = STRATEGIES.get(strategy)
-        self._names = tuple(context.population.name[row] for row in rows)
-        self._memory: dict[str, Any] = {}
-        self._experience = Experience.none(len(rows))
-        self._register: Partners | None = None
-        self._decision: _Decision | None = None
-        self._decided = self._drafted = (-1, -1)
+        self._decider = Decider(context, strategy, rows)
+        self._drafted = (-1, -1)
         self._draft: tuple[FloatArray, ...] | None = None
 
     def run(self) -> Process:
@@ -136,8 +113,10 @@ class PeerGroup(Role):
             self.obey(peer, batch.fields[0], 0.0)
         elif batch.kind is FlexibilityDirective:
             population.directive.hear(peer, *batch.fields)
+            self.heard()
         elif batch.kind is VirtualLoadRequest:
             population.requested_mw[peer], population.request_eur_per_mwh[peer] = batch.fields
+            self.heard()
 
     @property
     def answer(self) -> type[Bid] | type[Enrolment] | type[Offer] | type[OfferWithTerms]:
@@ -159,7 +138,7 @@ class PeerGroup(Role):
         """Peers are told what they have traded."""
         population = self.context.population
         population.p_traded_mw[peer], population.p_change_mw[peer] = traded, change
-        self._experience.told(np.searchsorted(self.rows, peer), traded - change)
+        self._decider.experience.told(np.searchsorted(self.rows, peer), traded - change)
         if self.context.negotiates:  # the organiser knows no price
             price = self.context.private.mean_price[peer]
         population.last_price_eur_per_mwh[peer] = price
@@ -181,12 +160,12 @@ class PeerGroup(Role):
             Arrays of n rows.
         """
         own, now = np.searchsorted(self.rows, peer), (self.context.now.period, number)
-        limit = self._decide_round(number).limit[own]
+        limit = self._decider.decision(number).limit[own]
         if self._drafted != now:  # for all at once, which serves until somebody hears something
             self._draft, self._drafted = self._draw_up(np.arange(len(self.rows)), number), now
         draft = self._draw_up(own, number) if self._draft is None else tuple(field[own] for field in self._draft)
         firm_mw, *fields = draft
-        self._experience.bid(own, limit, firm_mw)
+        self._decider.experience.bid(own, limit, firm_mw)
         if not self.context.negotiates:
             return tuple(fields)
         p_min, p_max, a, b, *terms = fields
@@ -200,7 +179,7 @@ class PeerGroup(Role):
 
     def _draw_up(self, own: IntArray, number: int) -> tuple[FloatArray, ...]:
         """The firm power of some peers, and the fields of what they offer at the prices that were decided."""
-        context, decision, peer = self.context, self._decide_round(number), self.rows[own]
+        context, decision, peer = self.context, self._decider.decision(number), self.rows[own]
         position, limit = self._position(peer), decision.limit[own]
         if context.mechanism.book is BookKind.STEPS:
             return position.firm_mw, *position.steps(limit, context.tariff)
@@ -212,23 +191,6 @@ class PeerGroup(Role):
         terms = self._terms(decision, own, number) if context.has_terms else ()
         return position.firm_mw, p_min, p_max, a, b, *terms
 
-    def _decide_round(self, number: int) -> _Decision:
-        """Ask the strategy, once per round."""
-        context = self.context
-        if self._decision is None or self._decided != (context.now.period, number):
-            group = self._knowledge(number)
-            limit = self._asked(self._decide, group, "price", "a limit price is a finite number, EUR/MWh")
-            resale = preference = None
-            if context.mechanism.book is BookKind.QUADRATIC:
-                if isinstance(self._decide, Resells):
-                    asked = self._asked(self._decide.resale_mw, group, "resale", "power is a finite number, MW")
-                    resale = np.maximum(asked, 0.0)
-                if isinstance(self._decide, Prefers):
-                    preference = self._preferred(self._decide, group)
-            self._decision = _Decision(limit, resale, preference)
-            self._decided = (context.now.period, number)
-        return self._decision
-
     def _position(self, peer: IntArray) -> Position:
         """What peers bring to the market, by what each knows of orders, activations and its blocking list."""
         now, population = self.context.now, self.context.population
@@ -239,7 +201,7 @@ class PeerGroup(Role):
         terms = population.terms
         return position.restrained(terms.may_feed[peer], terms.may_draw[peer]) if terms.lists else position
 
-    def _terms(self, decision: _Decision, own: IntArray, number: int) -> tuple[FloatArray, FloatArray]:
+    def _terms(self, decision: Decision, own: IntArray, number: int) -> tuple[FloatArray, FloatArray]:
         """Cost of selling to and of buying from each partner: the DSO's, and the peers' own preference."""
         context, rows = self.context, self.rows[own]
         if context.design.scheme is None:
@@ -249,27 +211,6 @@ class PeerGroup(Role):
         if decision.preference is not None:
             sell += decision.preference[0][own]
             buy += decision.preference[1][own]
-        return sell, buy
-
-    def _preferred(self, strategy: Prefers, group: Group) -> tuple[FloatArray, FloatArray]:
-        """The strategy's preferences, (n_rows, n_peers) each.
-
-        Raises:
-            AgentError: they are of another shape, or not numbers.
-        """
-        context = self.context
-        if self._register is None:
-            self._register = register_of(context.population, context.network, self.rows)
-        shape = (len(self.rows), len(context.population))
-        try:
-            sell, buy = (np.asarray(each, dtype=np.float64) for each in strategy.preference(group, self._register))
-        except Exception as error:
-            raise self._failed(error) from error
-        if sell.shape != shape or buy.shape != shape or np.isnan(sell + buy).any():
-            raise AgentError(
-                f"strategy '{self.strategy}' stated preferences of shapes {sell.shape} and {buy.shape} in period "
-                f"{group.period}; they must be two arrays of numbers, EUR/MWh, of shape {shape}"
-            )
         return sell, buy
 
     def flexibility(self, peer: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -300,77 +241,6 @@ class PeerGroup(Role):
         power, price = self.flexibility(peer)
         asked = direction[:, None] == DIRECTION
         return np.where(asked, power, 0.0), price * self.context.period_h
-
-    def _asked(self, decide: Callable[[Group], FloatArray], group: Group, what: str, wanted: str) -> FloatArray:
-        """What the strategy decides, (n_rows,).
-
-        Args:
-            decide: the question.
-            group: what its peers know.
-            what: name of the answer for the message of an error.
-            wanted: what the answer should be.
-        """
-        period = self.context.now.period
-        try:
-            answer = np.asarray(decide(group), dtype=np.float64)
-        except PeerwattError:
-            raise
-        except Exception as error:
-            raise self._failed(error) from error
-        if answer.shape != (len(self.rows),):
-            raise AgentError(
-                f"strategy '{self.strategy}' returned shape {answer.shape} in period {period}; "
-                f"it must return one {what} per peer, shape ({len(self.rows)},)"
-            )
-        if not np.isfinite(answer).all():
-            row = int(np.flatnonzero(~np.isfinite(answer))[0])
-            raise AgentError(
-                f"strategy '{self.strategy}' gave peer '{self._names[row]}' the {what} {answer[row]} in period "
-                f"{period}; {wanted}"
-            )
-        return answer
-
-    def _failed(self, error: Exception) -> AgentError:
-        period = self.context.now.period
-        return AgentError(f"strategy '{self.strategy}' failed in period {period}: {type(error).__name__}: {error}")
-
-    def _knowledge(self, number: int) -> Group:
-        """What the peers of the group know; what became of a bid they are told once."""
-        context, population, rows = self.context, self.context.population, self.rows
-        position, last, self._experience = (
-            context.now.position.of_rows(rows),
-            self._experience,
-            Experience.none(len(rows)),
-        )
-        period, capacity = context.now.period, population.batteries.e_mwh[rows]
-        soc = np.full(len(rows), np.nan)
-        np.divide(population.batteries.soc_mwh[rows], capacity, out=soc, where=capacity > 0.0)
-        sell_incentive, buy_incentive = population.terms.best_incentives(rows)
-        return Group(
-            name=self._names,
-            period=period,
-            hour=(period * context.period_h) % 24.0,  # a run starts at midnight
-            round=number,
-            n_rounds=len(context.timetable.rounds),
-            p_mw=position.usual_mw,
-            producer=position.producer,
-            soc=soc,
-            vm_pu=population.vm_pu[rows],
-            path_loading_percent=population.path_loading_percent[rows],
-            last_price_eur_per_mwh=population.last_price_eur_per_mwh[rows],
-            last_limit_eur_per_mwh=last.limit_eur_per_mwh,
-            last_offered_mw=last.offered_mw,
-            last_traded_mw=last.traded_mw,
-            supply_eur_per_mwh=context.tariff.supply_eur_per_mwh,
-            feed_in_eur_per_mwh=context.tariff.feed_in_eur_per_mwh,
-            sell_incentive_eur_per_mwh=sell_incentive,
-            buy_incentive_eur_per_mwh=buy_incentive,
-            imbalance_short_eur_per_mwh=context.tariff.shortfall_eur_per_mwh,
-            imbalance_long_eur_per_mwh=context.tariff.excess_eur_per_mwh,
-            network_fee_eur_per_mwh=context.tariff.network_fee_eur_per_mwh,
-            memory=self._memory,
-            rng=context.random(f"strategy {self.strategy}"),
-        )
 
 
 class Peer(Role):
@@ -471,9 +341,11 @@ class Peer(Role):
         elif type(message) is FlexibilityDirective:
             order = (message.room_mw, message.released_mw, message.reactive, message.paid_eur)
             population.directive.hear(self._own, np.asarray(message.p_mw)[None, :], *order)
+            self.group.heard()
         elif type(message) is VirtualLoadRequest:
             population.requested_mw[row] = message.p_mw
             population.request_eur_per_mwh[row] = message.price_eur_per_mwh
+            self.group.heard()
         elif type(message) is Introduction:
             self._bargaining = Bargaining(context, row, (self._sent[0], self._sent[1]), message)
             context.clock.start(self._bargaining.run(self.read_mail), self.name)

@@ -1,4 +1,4 @@
-"""What a period keeps for the tables and the settlement: extremes of a check, rounds of capacity, regulation."""
+"""What a period keeps for the tables and the settlement: bids, rounds, what was activated, held and regulated."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Self
 import numpy as np
 
 from peerwatt.agents.messages import FloatArray, IntArray
+from peerwatt.agents.policies import Measures, Signals
 from peerwatt.agents.regulation import FrequencyRecord
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import GridState
 from peerwatt.market.capacity import CapacityClearing
 from peerwatt.market.clearing import Trades
+from peerwatt.market.flexibility import FlexibilityClearing
 
-__all__ = ["CapacityRound", "Extremes", "Regulation"]
+__all__ = ["Activated", "Bids", "CapacityRound", "Extremes", "Regulation", "RoundRecord"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,81 @@ class Extremes:
         beyond = np.maximum(state.vm_pu - buses.max_vm_pu, buses.min_vm_pu - state.vm_pu)
         bus = int(np.argmax(np.nan_to_num(beyond, nan=-np.inf)))
         return cls(branch, float(loading[branch]) if branch >= 0 else np.nan, bus, float(state.vm_pu[bus]))
+
+
+@dataclass(frozen=True, slots=True)
+class Bids:
+    """What a market received, as a table; arrays (n_rows,).
+
+    Attributes:
+        peer: row of the peer, -1 for the supplier.
+        step: number of the step of this peer's bid.
+        p_min_mw, p_max_mw: bounds of net power.
+        cost_a: EUR/MW2h, 0 for price steps.
+        cost_b: EUR/MWh, the limit price of price steps.
+    """
+
+    peer: IntArray
+    step: IntArray
+    p_min_mw: FloatArray
+    p_max_mw: FloatArray
+    cost_a: FloatArray
+    cost_b: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """What a flexibility market received and activated, as a table; arrays (n_rows,).
+
+    Attributes:
+        cycle: number of the flexibility market in the period.
+        account: who offered, by ledger account.
+        bus: where, positions of buses.
+        product: number of the product.
+        offered_mw, activated_mw: positive.
+        bid_eur_per_mwh: what was wanted.
+        paid_eur: what is due, once it has been delivered; negative where the provider pays.
+        clearing: the market's result.
+    """
+
+    cycle: int
+    account: IntArray
+    bus: IntArray
+    product: IntArray
+    offered_mw: FloatArray
+    activated_mw: FloatArray
+    bid_eur_per_mwh: FloatArray
+    paid_eur: FloatArray
+    clearing: FlexibilityClearing
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One round of negotiation as the DSO saw it.
+
+    Attributes:
+        cycle, number: which round.
+        signals: what it had told, None without a scheme.
+        n_congested, n_voltage: violated limits with the proposed trades.
+        overflow_sum_mw: flow above the limits; NaN where the power flow has no solution.
+        p2p_volume_mw: power traded.
+        residual_mw: how much trades have changed since the round before; NaN in the first.
+        converged: whether the power flow has a solution.
+        measures: what an iterative policy tried, None for others.
+        extremes: the most loaded branch and the most extreme voltage, None where nobody looked.
+    """
+
+    cycle: int
+    number: int
+    signals: Signals | None
+    n_congested: int
+    n_voltage: int
+    overflow_sum_mw: float
+    p2p_volume_mw: float
+    residual_mw: float
+    converged: bool
+    measures: Measures | None = None
+    extremes: Extremes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,10 +66,11 @@ class Step:
     @property
     def about(self) -> str:
         """What such a message says, in words."""
-        from peerwatt.agents import messages, orders, proposals
+        from peerwatt.agents import messages, orders, proposals, services
 
-        kinds = [getattr(module, self.kind) for module in (messages, orders, proposals) if hasattr(module, self.kind)]
-        text = (kinds[0].__doc__ or "").strip().partition("\n")[0] if kinds else ""
+        found = (getattr(module, self.kind, None) for module in (messages, orders, proposals, services))
+        kind = next(filter(None, found), None)
+        text = (kind.__doc__ or "").strip().partition("\n")[0] if kind else ""
         return text.partition(": ")[2].rstrip(".")
 
 

@@ -55,7 +55,7 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``capacity_periods`` | periods in which the DSO asked for capacity |
 | ``capacity_missing_mean_mw``, ``capacity_missing_max_mw`` | requested capacity that nobody provided |
 | ``flexibility_paid_eur`` | what the DSO paid for flexibility that was delivered (needs ``settlement``) |
-| ``money_<role>_eur`` | received less paid, of all peers, the supplier, the DSO, the market, resources outside; the TSO where it paid |
+| ``money_<role>_eur`` | received less paid: peers, supplier, DSO, TSO, market, resources outside |
 | ``messages_<role>_to_<role>`` | messages that arrived (needs ``message``) |
 | ``numbers_<role>_to_<role>`` | numbers in them: what was disclosed, see ``peerwatt.sim.kpi_disclosure`` |
 

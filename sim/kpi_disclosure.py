@@ -25,7 +25,7 @@ NUMBERS_PER_TRADE = 3
 
 
 def numbers_per_message(n_peers: int, n_connections: int) -> dict[str, int]:
-    """Scalars in a message of each type of `peerwatt.agents.messages` and `peerwatt.agents.orders`.
+    """Scalars in a message of each type of `peerwatt.agents.messages`, `.services` and `.orders`.
 
     `ProposedTrades` has `NUMBERS_PER_TRADE` more for every trade.
 

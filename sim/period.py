@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from peerwatt.agents.context import Activated, Bids, Context, PeriodDraft, RoundRecord
+from peerwatt.agents.context import Context, PeriodDraft
 from peerwatt.agents.devices import N_PRODUCTS
 from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import BoolArray, FloatArray
-from peerwatt.agents.records import CapacityRound, Regulation
+from peerwatt.agents.records import Activated, Bids, CapacityRound, Regulation, RoundRecord
 from peerwatt.agents.settings import TariffSettings
 from peerwatt.grid.forecast import ForecastErrors
 from peerwatt.grid.state import GridState

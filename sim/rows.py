@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from peerwatt.agents.context import Activated, RoundRecord
 from peerwatt.agents.messages import FloatArray, IntArray
 from peerwatt.agents.offers import PRODUCTS
-from peerwatt.agents.records import CapacityRound
+from peerwatt.agents.records import Activated, CapacityRound, RoundRecord
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import BranchState, GridState
 from peerwatt.market.clearing import Clearing, Status
@@ -256,12 +255,11 @@ def _grid_totals(state: GridState, network: Network) -> Columns:
 
 def _market_totals(result: PeriodResult) -> Columns:
     clearing, trades = result.clearing, result.trades
-    volume = trades.p_mw.sum()
-    price = float(trades.p_mw @ trades.price_eur_per_mwh / volume) if volume > 0.0 else None
+    price = trades.mean_price_eur_per_mwh
     solved = clearing is not None and clearing.status in (Status.OPTIMAL, Status.EMPTY)
     return {
-        "p2p_volume_mwh": float(volume) * result.period_h,
-        "p2p_price_eur_per_mwh": price,
+        "p2p_volume_mwh": trades.volume_mw * result.period_h,
+        "p2p_price_eur_per_mwh": price if np.isfinite(price) else None,
         "social_welfare_eur": _welfare(result, clearing) if clearing is not None and solved else None,
         "market_status": clearing.status.value if clearing is not None else None,
         "iterations": clearing.iterations if clearing is not None else None,

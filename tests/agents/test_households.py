@@ -135,7 +135,7 @@ def test_an_added_charging_point_responds_to_prices_as_its_kind_does(charging: G
 
 
 def test_evs_are_refused_where_no_charging_is_known(case: GridCase) -> None:
-    with pytest.raises(ScenarioError, match="population.ev_share: the grid has no EV profile"):
+    with pytest.raises(ScenarioError, match=r"population\.ev_share: the grid has no EV profile"):
         build(case, ev_share=0.5)
     with pytest.raises(ScenarioError, match="no EV profile"):
         build(case, peers={"House 1": {"ev_mw": 0.011}})

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import peerwatt.agents.messages as types
+import peerwatt.agents.services as types
+from peerwatt.agents.messages import Message
 from peerwatt.agents.offers import DIRECTION
 from peerwatt.market.settlement import REASONS, Reason
 from peerwatt.sim.model import Simulation
@@ -166,7 +167,7 @@ def test_the_dso_learns_no_price_and_peers_nothing_of_the_network() -> None:
     to_peers = {kind for kind, receiver in kinds if receiver not in ("dso", "supplier", "p2p market")}
     assert to_peers == {"CapacityRequest", "CapacityNotice", "ConnectionState"}
     assert {field.name for field in fields(types.CapacityRequest)} == {
-        *(field.name for field in fields(types.Message)), "round", "p_mw", "direction", "gate_s",
+        *(field.name for field in fields(Message)), "round", "p_mw", "direction", "gate_s",
     }  # fmt: skip
 
 

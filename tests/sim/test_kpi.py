@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from peerwatt.agents import messages, orders
+from peerwatt.agents import messages, orders, services
 from peerwatt.agents.messages import Message
 from peerwatt.sim.bus import Bus
 from peerwatt.sim.kpi import compute_kpis
@@ -144,7 +144,7 @@ def content(message):
 
 
 def test_every_message_type_has_its_numbers():
-    everything = {name: getattr(module, name) for module in (messages, orders) for name in module.__all__}
+    everything = {name: getattr(module, name) for module in (messages, orders, services) for name in module.__all__}
     types = {name for name, each in everything.items() if isinstance(each, type) and issubclass(each, Message)}
     assert types - {"Message"} == {*numbers_per_message(1, 1), *GRID_DATA}
 
