@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from peerwatt.experiments.view.drawing import element
 from peerwatt.experiments.view.session import Session
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import GridState
+
+if TYPE_CHECKING:
+    from peerwatt.grid.threephase_state import ThreePhaseState
 
 __all__ = ["Canvas", "Floats", "pickable", "tip"]
 
@@ -24,7 +28,8 @@ class Canvas:
     Attributes:
         session: what is looked at.
         network: the grid.
-        state: what it does; None before the first period.
+        state: what it does, of one phase where one is shown; None before the first period.
+        phases: all phases where one is shown, else None.
         xy: pixels of the buses, (n_bus, 2).
         full_mw: flow that is drawn at the widest.
         crowding: 1 where buses have room, less where there are many; discs shrink with it.
@@ -33,9 +38,20 @@ class Canvas:
     session: Session
     network: Network
     state: GridState | None
+    phases: ThreePhaseState | None
     xy: Floats
     full_mw: float
     crowding: float
+
+    @property
+    def phase(self) -> int:
+        """Number of the phase that is shown; 0 where the balanced grid is."""
+        return max("abc".find(self.session.look.phase), 0)
+
+    @property
+    def on_phase(self) -> Floats | None:
+        """Which share of each peer is on each phase, (n_peers, 3); None where the balanced grid is shown."""
+        return None if self.phases is None or self.session.phases is None else self.session.phases.shares()
 
     def pinned(self, kind: str, position: int) -> bool:
         """Whether an element is the pinned one."""

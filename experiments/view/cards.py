@@ -10,11 +10,19 @@ import reacton.ipyvuetify as rv
 import solara
 
 from peerwatt.experiments.view.grid_map import grid_map
-from peerwatt.experiments.view.market_panel import convergence_panel, flexibility_panel, market_panel, rounds_panel
+from peerwatt.experiments.view.market_panel import (
+    convergence_panel,
+    flexibility_panel,
+    market_panel,
+    order_book_panel,
+    rounds_panel,
+)
 from peerwatt.experiments.view.over_time import element_panel, figures_panel, money_panel
+from peerwatt.experiments.view.phases import PHASE_NAMES
 from peerwatt.experiments.view.screen import Screen
-from peerwatt.experiments.view.sequence_panel import next_moment, sequence_panel, told
+from peerwatt.experiments.view.sequence_panel import sequence_panel
 from peerwatt.experiments.view.session import Session
+from peerwatt.experiments.view.stepping import n_shown, next_moment, stops, told
 from peerwatt.experiments.view.trades_panel import PAIRS, pairs_panel, trades_panel
 from peerwatt.experiments.view.widgets import block, icon_button, select, show
 
@@ -46,6 +54,10 @@ def map_card(screen: Screen) -> None:
             stages = {str(stage): _STAGE[stage] for stage in session.scenario.stages}
             with block("div", style="width:190px"):
                 select("Stage of the period", look.stage, stages, lambda stage: screen.look(stage=stage))
+            refused = "" if session.phases is None else session.phases.refused
+            words = f"Balanced only: {refused}" if refused else "The first phase takes a few seconds"
+            with block("div", style="width:120px", title=words):
+                select("Phases", look.phase, PHASE_NAMES, lambda phase: screen.look(phase=phase), off=bool(refused))
             solara.Checkbox(label="trades as arcs", value=look.arcs, on_value=lambda on: screen.look(arcs=on))
         show(grid_map(session), screen)
 
@@ -137,6 +149,7 @@ def _market(screen: Screen) -> None:
     session = screen.session
     found = [
         ("Supply and demand", market_panel(session)),
+        ("Order book at the close", order_book_panel(session)),
         ("Negotiation between peers", convergence_panel(session)),
         ("Rounds with the DSO", rounds_panel(session)),
         ("Flexibility, by price", flexibility_panel(session)),
@@ -174,20 +187,19 @@ def _trades(screen: Screen) -> None:
 
 def _messages(screen: Screen) -> None:
     session, steps = screen.session, told(screen.session)
-    last = len(steps)
-    shown = last if session.look.told is None else session.look.told
-
-    def go(to: int) -> None:
-        screen.look(told=None if to >= last else max(to, 0))
-
+    last, shown, go = len(steps), n_shown(session, steps), screen.tell
+    later = [count for _, count in stops(session, steps) if count > shown]
     with block("div", classes="pw-head"):
         block("h2", f"Period {session.period - 1}" if session.period else "Messages")
         icon_button("mdi-skip-previous", "To the first message", lambda: go(0), off=not shown)
         icon_button("mdi-chevron-left", "A message back", lambda: go(shown - 1), off=not shown)
         icon_button("mdi-chevron-right", "A message on", lambda: go(shown + 1), off=shown >= last)
         icon_button("mdi-fast-forward", "To the next moment", lambda: go(next_moment(steps, shown)), off=shown >= last)
+        on = next(iter(later), last)
+        icon_button("mdi-page-next-outline", "To the next stage", lambda: go(on), off=shown >= last)
         icon_button("mdi-skip-next", "All messages", lambda: go(last), off=shown >= last)
-        block("span", f"{shown} of {last} steps", classes="pw-note")
+        words = "" if shown >= last else f", grid: {_STAGE[session.look.stage]}; other panels show the whole period"
+        block("span", f"{shown} of {last} messages{words}", classes="pw-note")
     drawing = sequence_panel(session)
     show(drawing, screen)
     if drawing is None:

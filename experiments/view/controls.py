@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date
 from functools import partial
 
+import numpy as np
 import reacton.ipyvuetify as rv
 import solara
 
@@ -18,6 +19,9 @@ from peerwatt.experiments.view.widgets import block, select
 from peerwatt.market.mechanism import MECHANISMS
 
 __all__ = ["control_column"]
+
+LOSS_HOURS = {"0.25": "15 min", "1": "1 h", "3": "3 h", "": "the rest"}
+"""For how long messages can be lost on demand, by hours."""
 
 
 @solara.component
@@ -109,6 +113,7 @@ def _population(screen: Screen) -> None:
     for label, key, given in (
         ("with PV", "pv_share", base.pv_share),
         ("with a battery", "storage_share", base.storage_share),
+        ("with an EV", "ev_share", base.ev_share),
     ):
         chosen = getattr(dials, key)
         share = given if chosen is None else chosen
@@ -133,13 +138,16 @@ def _turn_strategy(screen: Screen, shares: dict[str, float], name: str, percent:
 
 
 def _own_share(session: Session, key: str) -> float:
-    """Share of the peers that have PV, or a battery, in the run."""
+    """Share of the peers that have PV, a battery, or an electric vehicle in the run."""
     if session.simulation is None:
         return 0.0
     population = session.simulation.context.population
+    units, n = population.units, len(population)
     if key == "storage_share":
         return float((population.batteries.e_mwh > 0.0).mean())
-    return float((population.units.rated_mw(len(population))[1] > 0.0).mean())
+    if key == "ev_share":
+        return float((np.bincount(units.peer[units.is_ev], minlength=n) > 0).mean())
+    return float((units.rated_mw(n)[1] > 0.0).mean())
 
 
 def _time(screen: Screen) -> None:
@@ -170,13 +178,29 @@ def _day(text: str, screen: Screen) -> None:
 
 
 def _faults(screen: Screen) -> None:
+    """Faults: of the whole run, and on demand from now on."""
     block("h3", "Faults")
     session, turn = screen.session, screen.turn
     loss = session.dials.loss if session.dials.loss is not None else session.base.communication.loss
-    _slider("Messages lost", round(100.0 * loss), 0.0, 100.0, 5.0, lambda v: turn(loss=v / 100.0))
+    _slider("Messages lost, whole run", round(100.0 * loss), 0.0, 100.0, 5.0, lambda v: turn(loss=v / 100.0))
+    _losses(screen)
     if not session.dials.cut:
         block("p", "To cut a line, click on it in the map.", classes="pw-note")
-        return
     for line, begin in session.dials.cut:
         block("p", f"{line} is cut from {begin[-5:]}", classes="pw-note")
-    solara.Button("Mend all lines", on_click=lambda: turn(cut=(), keep_time=True), small=True, outlined=True)
+    for share, begin, end in session.dials.lost:
+        until = "to the end" if end is None else f"to {end[-5:]}"
+        block("p", f"{100.0 * share:g} % of messages lost from {begin[-5:]} {until}", classes="pw-note")
+    if session.dials.events():
+        solara.Button("Mend all", on_click=lambda: turn(cut=(), lost=(), keep_time=True), small=True, outlined=True)
+
+
+def _losses(screen: Screen) -> None:
+    """Messages that get lost from now on."""
+    look = screen.session.look
+    _slider("Lose messages from now on", look.loss_percent, 5.0, 100.0, 5.0, lambda v: screen.look(loss_percent=v))
+    with block("div", classes="pw-head"):
+        with block("div", style="width:118px"):
+            select("for", look.loss_hours, LOSS_HOURS, lambda hours: screen.look(loss_hours=hours))
+        off = screen.session.ended
+        solara.Button("Lose them", on_click=screen.lose, small=True, outlined=True, disabled=off)

@@ -41,13 +41,14 @@ class Dials:
         threshold_percent: loading at which the scheme begins to act.
         mechanism: how the market clears.
         max_loading_percent: limit of lines and transformers.
-        pv_share, storage_share: share of the peers with PV, and with a battery.
+        pv_share, storage_share, ev_share: share of the peers with PV, with a battery, with an electric vehicle.
         strategies: shares of trading strategies.
         start: first day.
         periods: number of periods.
         seed: root seed.
-        loss: share of messages that are lost.
+        loss: share of messages that are lost during the whole run.
         cut: lines that are cut, with the time at which each is.
+        lost: shares of messages that are lost for a while, each with its begin and its end, None for that of the run.
     """
 
     preset: str | None = None
@@ -57,12 +58,14 @@ class Dials:
     max_loading_percent: float | None = None
     pv_share: float | None = None
     storage_share: float | None = None
+    ev_share: float | None = None
     strategies: dict[str, float] | None = None
     start: date | None = None
     periods: int | None = None
     seed: int | None = None
     loss: float | None = None
     cut: tuple[tuple[str, str], ...] = field(default=())
+    lost: tuple[tuple[float, str, str | None], ...] = field(default=())
 
     def changes(self, base: Scenario) -> dict[str, Any]:
         """Values by key path that make a scenario what the controls say; only those that differ from its own.
@@ -75,6 +78,7 @@ class Dials:
             "grid.max_loading_percent": self.max_loading_percent,
             "population.pv_share": self.pv_share,
             "population.storage_share": self.storage_share,
+            "population.ev_share": self.ev_share,
             "population.strategies": self.strategies,
             "time.start": None if self.start is None else self.start.isoformat(),
             "time.periods": self.periods,
@@ -83,10 +87,19 @@ class Dials:
         }
         wanted |= {key: value for key, value in simple.items() if value is not None}
         document = base.model_dump(mode="json")
-        if self.cut:
-            outages = [{"kind": "line_outage", "line": line, "begin": begin} for line, begin in self.cut]
-            wanted["events"] = [*document["events"], *outages]
+        if faults := self.events():
+            wanted["events"] = [*document["events"], *faults]
         return {key: value for key, value in wanted.items() if _at(document, key) != value}
+
+    def events(self) -> list[dict[str, Any]]:
+        """Faults on demand as a scenario's events."""
+        found: list[dict[str, Any]] = []
+        for line, begin in self.cut:
+            found.append({"kind": "line_outage", "line": line, "begin": begin})
+        for loss, begin, end in self.lost:
+            ends = {} if end is None else {"end": end}
+            found.append({"kind": "message_loss", "loss": loss, "begin": begin, **ends})
+        return found
 
     def _coordination(self, base: Scenario) -> dict[str, Any]:
         wanted: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from peerwatt.experiments.view.legend import legend
 from peerwatt.experiments.view.map_branches import lines, trafos
 from peerwatt.experiments.view.map_buses import buses
 from peerwatt.experiments.view.map_trades import arcs
+from peerwatt.experiments.view.phases import SINGLE_PHASE_MW, as_balanced
 from peerwatt.experiments.view.session import Session
 
 __all__ = ["grid_map"]
@@ -37,7 +38,13 @@ def grid_map(session: Session) -> Drawing | None:
         return None
     width, height = where.width, where.height
     crowding = min(1.0, float(np.sqrt(width * height / network.n_bus)) / ROOMY)
-    canvas = Canvas(session, network, session.state, where.xy, nice(session.history.largest_flow_mw), crowding)
+    phases, state = session.by_phase, session.state
+    full_mw = nice(session.history.largest_flow_mw)
+    if phases is not None and state is not None:
+        state = as_balanced(phases, session.look.phase, state)
+        flows = np.abs(np.concatenate((state.line.p_from_mw, state.trafo.p_from_mw)))
+        full_mw = nice(max(session.history.largest_flow_mw / 3.0, float(np.nanmax(flows, initial=0.0))))
+    canvas = Canvas(session, network, state, phases, where.xy, full_mw, crowding)
     key, bottom = legend(width, height, canvas.full_mw, _tariffs(session))
     parts = [
         element("g", lines(canvas), class_="lines"),
@@ -57,7 +64,26 @@ def grid_map(session: Session) -> Drawing | None:
         role="group",
         aria_label="Map of the grid",
     )
-    return Drawing("map", svg)
+    return Drawing("map", svg, _caption(canvas))
+
+
+def _caption(canvas: Canvas) -> str:
+    """What one phase is, and what is not of it; empty for the balanced grid."""
+    state, phases, model = canvas.state, canvas.phases, canvas.session.phases
+    if state is None or phases is None or model is None:
+        return ""
+    words = ["This is one phase; trading and limits are those of the balanced run."]
+    if phases.converged:
+        vuf, highest = phases.vuf_percent, np.concatenate((state.line.loading_percent, state.trafo.loading_percent))
+        worst = int(np.nanargmax(vuf))
+        words.append(
+            f"Voltage {np.nanmin(state.vm_pu):.3f} to {np.nanmax(state.vm_pu):.3f} pu, highest loading "
+            f"{np.nanmax(highest):.1f} %; unbalance (VUF) up to {vuf[worst]:.2f} %, at "
+            f"{canvas.network.buses.name[worst]}."
+        )
+    who = f"peers up to {1e3 * SINGLE_PHASE_MW:g} kW are on one, drawn by seed, others on three"
+    words.append(f"Phases of the peers: {who if model.drawn else 'those of the network'}.")
+    return " ".join(words)
 
 
 def _tariffs(session: Session) -> tuple[float, float] | None:

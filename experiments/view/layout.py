@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from peerwatt.experiments.report.layout import place
 from peerwatt.grid.network import Network
@@ -89,13 +90,14 @@ def _apart(xy: Floats, least: float) -> Floats:
     """Push buses apart that are closer than this, as little as possible; the picture stays recognisable."""
     xy = xy + 1e-3 * np.stack([np.sin(np.arange(len(xy))), np.cos(np.arange(len(xy)))], axis=1)
     for _ in range(_ROUNDS):
-        way = xy[:, None] - xy[None]
-        distance = np.linalg.norm(way, axis=2)
-        np.fill_diagonal(distance, np.inf)
-        push = np.maximum(least - distance, 0.0) / 2.0
-        if not push.any():
+        close = cKDTree(xy).query_pairs(least, output_type="ndarray")
+        if not len(close):
             break
-        xy = xy + (way / np.maximum(distance, 1e-6)[..., None] * push[..., None]).sum(axis=1)
+        way = xy[close[:, 0]] - xy[close[:, 1]]
+        distance = np.linalg.norm(way, axis=1, keepdims=True)
+        push = way / np.maximum(distance, 1e-6) * (least - distance) / 2.0
+        np.add.at(xy, close[:, 0], push)
+        np.subtract.at(xy, close[:, 1], push)
     return xy
 
 

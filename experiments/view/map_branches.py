@@ -72,6 +72,14 @@ def _branch(canvas: Canvas, kind: str, i: int, name: str) -> _Branch:
     return _Branch(name, bool(table.in_service[i]), float(p_mw), float(loading), float(table.max_loading_percent[i]))
 
 
+def _by_phase(canvas: Canvas, kind: str, i: int) -> list[str]:
+    """Loading of all phases, where one is shown."""
+    if canvas.phases is None:
+        return []
+    loading = getattr(canvas.phases, kind).loading_percent[i]
+    return [f"phases A / B / C: {' / '.join(f'{each:.1f}' for each in loading)} %"]
+
+
 def lines(canvas: Canvas) -> list[str]:
     """All lines."""
     table, parts = canvas.network.lines, []
@@ -80,7 +88,7 @@ def lines(canvas: Canvas) -> list[str]:
         a, b = canvas.xy[table.from_bus[i]], canvas.xy[table.to_bus[i]]
         if branch.known and branch.p_mw < 0.0:
             a, b = b, a
-        words = branch.words(f"flow {kilowatts(abs(branch.p_mw))}")
+        words = branch.words(f"flow {kilowatts(abs(branch.p_mw))}", *_by_phase(canvas, "line", i))
         drawn = _line(branch, a, b, branch.p_mw / canvas.full_mw, pinned=canvas.pinned("line", i))
         parts.append(pickable(f"line:{i}", words, drawn, "branch"))
     return parts
@@ -127,7 +135,7 @@ def trafos(canvas: Canvas) -> list[str]:
         a, b = canvas.xy[table.hv_bus[i]], canvas.xy[table.lv_bus[i]]
         side = "from" if branch.p_mw >= 0.0 else "to"
         flow = f"{kilowatts(abs(branch.p_mw))} {side} the upper voltage"
-        words = branch.words(flow, f"{1e3 * table.sn_mva[i]:g} kVA")
+        words = branch.words(flow, f"{1e3 * table.sn_mva[i]:g} kVA", *_by_phase(canvas, "trafo", i))
         parts.append(pickable(f"trafo:{i}", words, _windings(branch, a, b, pinned=canvas.pinned("trafo", i)), "branch"))
     return parts
 

@@ -7,6 +7,7 @@ import numpy as np
 from peerwatt.agents.population import KINDS
 from peerwatt.experiments.view.canvas import Canvas, Floats, pickable
 from peerwatt.experiments.view.drawing import element, kilowatts, nice, number, voltage_class
+from peerwatt.grid.threephase_state import vuf_percent
 from peerwatt.sim.tables import Stage
 
 __all__ = ["buses"]
@@ -24,7 +25,7 @@ def _power(canvas: Canvas) -> Floats:
         return np.zeros(0 if simulation is None else len(simulation.peers))
     stage = Stage(canvas.session.look.stage)
     power: Floats = getattr(result, _POWER.get(stage, "p_delivered_mw"))
-    return np.nan_to_num(power)
+    return np.nan_to_num(power) * (1.0 if canvas.on_phase is None else canvas.on_phase[:, canvas.phase])
 
 
 def buses(canvas: Canvas) -> list[str]:
@@ -73,18 +74,30 @@ def _symbol(kind: str, x: float, y: float, fill: str) -> str:
     return element("circle", r=6.0 if kind == "consumer" else 3.0, class_=f"node {kind}", fill=fill, transform=at)
 
 
+def _on(canvas: Canvas, row: int) -> str:
+    """Which phases a peer is on, where a phase is shown."""
+    if canvas.on_phase is None:
+        return ""
+    own = [name for name, share in zip("ABC", canvas.on_phase[row], strict=True) if share > 0.0]
+    return f" on this phase; is on {', '.join(own)}"
+
+
 def _words(canvas: Canvas, bus: int, peers: list[int], power: Floats, vm_pu: float) -> list[str]:
     buses, simulation = canvas.network.buses, canvas.session.simulation
     low, high = buses.min_vm_pu[bus], buses.max_vm_pu[bus]
     voltage = f"voltage {vm_pu:.4f} pu ({low:g} to {high:g})" if np.isfinite(vm_pu) else "voltage not known"
     lines = [f"{buses.name[bus]}, {buses.vn_kv[bus]:g} kV", voltage]
+    if canvas.phases is not None:
+        three = " / ".join(f"{each:.4f}" for each in canvas.phases.vm_pu[bus])
+        unbalance = vuf_percent(canvas.phases.vm_pu[bus], canvas.phases.va_degree[bus])
+        lines.append(f"phases A / B / C: {three} pu, VUF {unbalance:.2f} %")
     if simulation is not None:
         population = simulation.context.population
         kinds = population.kind()
         for row in peers[:MOST_PEERS]:
             strategy = population.strategy[population.strategy_code[row]].replace("_", " ")
             word = "feeds in" if power[row] > 0.0 else "draws"
-            lines.append(f"{KINDS[kinds[row]]}, {strategy}: {word} {kilowatts(abs(power[row]))}")
+            lines.append(f"{KINDS[kinds[row]]}, {strategy}: {word} {kilowatts(abs(power[row]))}{_on(canvas, row)}")
         if len(peers) > MOST_PEERS:
             lines.append(f"and {len(peers) - MOST_PEERS} more")
     return lines

@@ -7,10 +7,14 @@ import numpy as np
 from peerwatt.experiments.report.markup import Figure, Spec, escape, figure_layout
 from peerwatt.experiments.view.session import Session
 from peerwatt.market.book import StepBook
+from peerwatt.market.continuous import ContinuousDoubleAuction
 from peerwatt.market.merit_order import curves
 from peerwatt.sim.rows import PRODUCT_WORDS
 
-__all__ = ["convergence_panel", "flexibility_panel", "market_panel", "rounds_panel"]
+__all__ = ["convergence_panel", "flexibility_panel", "market_panel", "order_book_panel", "rounds_panel"]
+
+
+_LEAST_MW = 1e-9  # less than this of a step is nothing
 
 
 def market_panel(session: Session) -> Figure | None:
@@ -113,6 +117,62 @@ def _point(volume_kw: float, price: float) -> Spec:
             "line": {"color": "var(--surface)", "width": 2},
         },
         "hovertemplate": "%{x:.2f} kW at %{y:.1f} EUR/MWh<extra>cleared</extra>",
+    }
+
+
+def order_book_panel(session: Session) -> Figure | None:
+    """What rests in the book of a continuous market once it has closed, by price, and what was traded; None elsewhere.
+
+    Bids add up from the highest price down, asks from the lowest up, as who comes next would meet them.
+    """
+    result, simulation = session.result, session.simulation
+    if result is None or simulation is None or simulation.settings.mechanism != ContinuousDoubleAuction.name:
+        return None
+    bids, clearing = result.bids, result.clearing
+    if bids is None or clearing is None or not clearing.accepted_mw.size:
+        return None
+    own = np.flatnonzero(bids.peer >= 0)
+    left = bids.p_min_mw[own] + bids.p_max_mw[own] - clearing.accepted_mw
+    data = [
+        _resting(left, bids.cost_b[own], sells=sells, name=name, colour=colour)
+        for sells, name, colour in ((False, "bids left", "c2"), (True, "asks left", "c3"))
+    ]
+    trades = result.trades
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "trades",
+            "x": trades.price_eur_per_mwh.tolist(),
+            "y": (1e3 * trades.p_mw).tolist(),
+            "marker": {"color": "var(--c1)", "size": 8, "symbol": "diamond-open", "line": {"width": 1.6}},
+            "hovertemplate": "%{y:.2f} kW at %{x:.1f} EUR/MWh",
+        }
+    )
+    layout = figure_layout(
+        margin={"l": 58, "r": 12, "t": 8, "b": 44},
+        xaxis={"title": {"text": "EUR/MWh"}},
+        yaxis={"title": {"text": "power, kW"}, "rangemode": "tozero"},
+        hovermode="closest",
+    )
+    return Figure("order-book", data, layout, height=260)
+
+
+def _resting(left_mw: np.ndarray, price: np.ndarray, *, sells: bool, name: str, colour: str) -> Spec:
+    """One side of the book, added up from its best price."""
+    rows = np.flatnonzero(left_mw > _LEAST_MW if sells else left_mw < -_LEAST_MW)
+    rows = rows[np.argsort(price[rows] if sells else -price[rows], kind="stable")]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": name,
+        "x": price[rows].tolist(),
+        "y": (1e3 * np.abs(left_mw[rows]).cumsum()).tolist(),
+        "line": {"color": f"var(--{colour})", "width": 2, "shape": "hv", "dash": "solid" if sells else "dash"},
+        "marker": {"size": 4},
+        "fill": "tozeroy",
+        "fillcolor": "var(--c1-faint)" if sells else "var(--c2-faint)",
+        "hovertemplate": "%{y:.2f} kW up to %{x:.1f} EUR/MWh" if sells else "%{y:.2f} kW down to %{x:.1f} EUR/MWh",
     }
 
 

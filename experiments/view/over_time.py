@@ -111,7 +111,7 @@ def money_panel(session: Session) -> Figure | None:
     """What each role has received less paid since the start, beside the pinned run."""
     if not session.history.money:
         return None
-    names = {"mediator": "market"}
+    names, widest = {"mediator": "market", "dso": "DSO"}, 1e-2
     labels = [names.get(role, role) for role in MONEY]
     data: list[Spec] = []
     for history, pinned in ((session.history, False), (session.pinned_run, True)):
@@ -119,6 +119,7 @@ def money_panel(session: Session) -> Figure | None:
             continue
         at = min(len(history), len(session.history)) - 1
         values = history.money[at].tolist()
+        widest = max(widest, *(abs(value) for value in values))
         data.append(
             {
                 "type": "bar",
@@ -137,8 +138,12 @@ def money_panel(session: Session) -> Figure | None:
             }
         )
     layout = figure_layout(
-        margin={"l": 70, "r": 48, "t": 8, "b": 36},
-        xaxis={"title": {"text": "received less paid since the start, EUR"}, "zeroline": True},
+        margin={"l": 70, "r": 12, "t": 8, "b": 36},
+        xaxis={
+            "title": {"text": "received less paid since the start, EUR"},
+            "zeroline": True,
+            "range": [-1.3 * widest, 1.3 * widest],  # leaves room for the numbers beside the bars
+        },
         yaxis={"autorange": "reversed"},
         hovermode="closest",
         bargap=0.3,

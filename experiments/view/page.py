@@ -17,18 +17,19 @@ from peerwatt.experiments.view.facts import tiles
 from peerwatt.experiments.view.screen import Screen
 from peerwatt.experiments.view.server import opening
 from peerwatt.experiments.view.session import Session
+from peerwatt.experiments.view.stepping import UNITS, advance, clock
 from peerwatt.experiments.view.takealong import take_along
 from peerwatt.experiments.view.widgets import block, icon_button, keys, select, show, theme_button
 
 __all__ = ["Layout", "Page"]
 
-SPEEDS = {"1": "1 period/s", "2": "2 periods/s", "5": "5 periods/s", "10": "10 periods/s"}
+SPEEDS = {"1": "1 step/s", "2": "2 steps/s", "5": "5 steps/s", "10": "10 steps/s"}
 
 LEAST_PAUSE_S = 0.02
-"""Time between looks at whether the browser has drawn the period."""
+"""Time between looks at whether the browser has drawn the step."""
 
 MOST_WAIT_S = 2.0
-"""Time after which the next period comes although the browser has not told that it drew the last."""
+"""Time after which the next step comes although the browser has not told that it drew the last."""
 
 
 @solara.component
@@ -56,7 +57,8 @@ def page() -> None:
         _bar(screen)
         with block("div", classes="pw-body"):
             with block("aside", classes="pw-column pw-side"):
-                control_column(screen, (session.dials, id(session.simulation), look.keep_time))
+                chosen = (look.keep_time, look.loss_percent, look.loss_hours)
+                control_column(screen, (session.dials, id(session.simulation), chosen))
                 take_along(session)
             with block("main", classes="pw-column"):
                 faults_card(session)
@@ -87,11 +89,11 @@ async def _play(screen: Screen) -> None:
     session = screen.session
     while session.look.playing:
         begin = monotonic()
-        await asyncio.to_thread(session.step)
-        if session.ended or session.faults:
+        await asyncio.to_thread(advance, session)
+        if session.faults or not screen.left:
             session.look.playing = False
         screen.refresh()
-        while session.look.drawn != session.period and monotonic() - begin < MOST_WAIT_S:
+        while session.look.drawn != session.look.mark and monotonic() - begin < MOST_WAIT_S:
             await asyncio.sleep(LEAST_PAUSE_S)
         await asyncio.sleep(max(0.0, 1.0 / float(session.look.speed) - (monotonic() - begin)))
 
@@ -104,14 +106,16 @@ def _bar(screen: Screen) -> None:
         block("h1", "peerwatt", block("small", session.scenario.name))
         icon_button("mdi-skip-previous", "Reset: start again from the first period (Home)", screen.again)
         words = "Pause (space)" if look.playing else "Play (space)"
-        icon_button("mdi-pause" if look.playing else "mdi-play", words, screen.play, off=session.ended, main=True)
-        off = session.ended or look.playing
-        icon_button("mdi-step-forward", "Step: simulate one period (right arrow)", screen.step, off=off)
-        with block("div", style="width:138px"):
+        icon_button("mdi-pause" if look.playing else "mdi-play", words, screen.play, off=not screen.left, main=True)
+        off = look.playing or not screen.left
+        icon_button("mdi-step-forward", f"Step: one {look.unit} on (right arrow)", screen.step, off=off)
+        with block("div", style="width:108px"):
+            select("Step by", look.unit, UNITS, screen.step_by)
+        with block("div", style="width:108px"):
             select("Speed", look.speed, SPEEDS, lambda speed: screen.look(speed=speed))
         if simulation is not None:
             done = f"{session.period} of {simulation.n_periods} periods"
-            block("div", f"{simulation.now:%a %Y-%m-%d %H:%M}", block("small", done), classes="pw-clock")
+            block("div", clock(session), block("small", done), classes="pw-clock")
         block("div", classes="pw-spacer")
         theme_button()
     share = 0.0 if simulation is None else 100.0 * session.period / simulation.n_periods

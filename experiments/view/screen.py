@@ -8,8 +8,12 @@ from typing import Any
 
 from peerwatt.experiments.view.history import Element
 from peerwatt.experiments.view.session import Session
+from peerwatt.experiments.view.stepping import advance, go_to, told
 
-__all__ = ["Screen"]
+__all__ = ["MESSAGES_TAB", "Screen"]
+
+MESSAGES_TAB = 2
+"""Number of the panel of messages behind the tabs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +27,11 @@ class Screen:
 
     session: Session
     refresh: Callable[[], None]
+
+    @property
+    def left(self) -> bool:
+        """Whether there is something left to step."""
+        return not self.session.ended or self.session.look.told is not None
 
     def look(self, **choices: Any) -> None:
         """Change what is looked at; values of `Look`."""
@@ -42,18 +51,36 @@ class Screen:
         self.refresh()
 
     def step(self) -> None:
-        """Simulate a period."""
-        self.session.step()
+        """Go on by a period, a stage or a message."""
+        advance(self.session)
+        self.refresh()
+
+    def tell(self, count: int) -> None:
+        """Show a number of messages of the period, and the grid as it was by then."""
+        go_to(self.session, told(self.session), count)
+        self.refresh()
+
+    def step_by(self, unit: str) -> None:
+        """Choose by what to step; messages come with their panel."""
+        session = self.session
+        if unit == "period":
+            go_to(session, steps := told(session), len(steps))
+        self.look(unit=unit, tab=MESSAGES_TAB if unit == "message" else session.look.tab)
+
+    def lose(self) -> None:
+        """Lose messages from now on, as many and for as long as chosen."""
+        look = self.session.look
+        self.session.lose(look.loss_percent / 100.0, float(look.loss_hours) if look.loss_hours else None)
         self.refresh()
 
     def play(self) -> None:
         """Play, or pause."""
         look = self.session.look
-        self.look(playing=not look.playing and not self.session.ended)
+        self.look(playing=not look.playing and self.left)
 
-    def drawn(self, period: int) -> None:
-        """Take note of up to which period the browser has drawn, so that playing does not run ahead of it."""
-        self.session.look.drawn = int(period)
+    def drawn(self, mark: int) -> None:
+        """Take note of what the browser has drawn, so that playing does not run ahead of it."""
+        self.session.look.drawn = int(mark)
 
     def pick(self, key: str) -> None:
         """Pin an element of the map; once more lets it go."""

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 from peerwatt.experiments.report.markup import escape
-from peerwatt.experiments.sequence import Lifeline, Step, grouped
+from peerwatt.experiments.sequence import Lifeline, Step
 from peerwatt.experiments.view.drawing import Drawing, element, number
 from peerwatt.experiments.view.session import Session
+from peerwatt.experiments.view.stepping import n_shown, told
 
-__all__ = ["next_moment", "sequence_panel", "told"]
+__all__ = ["sequence_panel"]
 
 ROW = 30.0
 """Height of a step, pixels."""
 
 TOP = 44.0
 GUTTER = 62.0
-
-
-def told(session: Session) -> tuple[Step, ...]:
-    """Messages of the period before, grouped; none before the first period."""
-    result, simulation = session.result, session.simulation
-    if result is None or simulation is None:
-        return ()
-    rows = (
-        (
-            m.sender,
-            m.receiver,
-            m.kind,
-            float(m.time_s),
-            float(m.delivered_s) if m.delivered_s >= 0 else float("nan"),
-            float(m.n),
-        )
-        for m in result.messages
-    )
-    return grouped(rows, simulation.context.population.name, result.period * float(simulation.settings.time.period_s))
-
-
-def next_moment(steps: tuple[Step, ...], shown: int) -> int:
-    """How many steps are shown once all of the next moment are.
-
-    Args:
-        steps: all steps.
-        shown: how many are shown now.
-    """
-    if shown >= len(steps):
-        return len(steps)
-    later = (i for i in range(shown, len(steps)) if steps[i].time_s > steps[shown].time_s)
-    return next(later, len(steps))
 
 
 def sequence_panel(session: Session) -> Drawing | None:
@@ -58,7 +27,7 @@ def sequence_panel(session: Session) -> Drawing | None:
     room = (width - GUTTER) / len(lines)
     x = {line: GUTTER + room * (i + 0.5) for i, line in enumerate(lines)}
     height = TOP + ROW * len(steps) + 16.0
-    shown = len(steps) if session.look.told is None else session.look.told
+    shown = n_shown(session, steps)
     parts = [_lifeline(line, x[line], height, room) for line in lines]
     before = None
     for i, step in enumerate(steps):
@@ -113,7 +82,12 @@ def _arrow(step: Step, a: float, b: float, y: float, state: str) -> str:
     count = f" × {step.n:,}" if step.n > 1 else ""
     missing = element("tspan", f"  {step.lost:,} lost", class_="pw-lost-text") if step.lost else ""
     label = element(
-        "text", escape(step.kind + count) + missing, x=at, y=y - 5.0, text_anchor="start" if a == b else "middle"
+        "text",
+        escape(step.kind + count) + missing,
+        x=at,
+        y=y - 5.0,
+        class_="pw-words",
+        text_anchor="start" if a == b else "middle",
     )
     delay = f"\narrives {step.delay_s} s later" if step.delay_s else ""
     words = f"{step.sender.label} to {step.receiver.label}: {step.kind}\n{step.about}{delay}"

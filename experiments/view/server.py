@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -96,7 +97,8 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     app = _application(lambda: on_ready(f"http://{shown}:{listening.getsockname()[1]}"))
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # which ends it
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -134,13 +136,13 @@ def _require() -> None:
         InputError: one is missing.
     """
     missing = []
-    for name in ("solara", "solara-assets", "uvicorn"):
+    for name in ("plotly", "solara", "solara-assets", "starlette", "uvicorn"):
         try:
             distribution(name)
         except PackageNotFoundError:
             missing.append(name)
     if missing:
-        fault = Fault("view", f"needs packages that are not installed: {', '.join(missing)}", "install peerwatt[view]")
+        fault = Fault("view", f"needs packages that are not installed: {', '.join(missing)}", "pip install them")
         raise InputError(fault)
 
 

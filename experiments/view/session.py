@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from peerwatt.errors import InputError, PeerwattError
 from peerwatt.experiments.view.dials import Dials
 from peerwatt.experiments.view.history import Element, History
 from peerwatt.experiments.view.layout import Fitted, fitted
+from peerwatt.experiments.view.phases import Phases
 from peerwatt.grid.cases import GridCase
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import GridState
@@ -21,6 +23,9 @@ from peerwatt.sim.model import Simulation
 from peerwatt.sim.period import PeriodResult
 from peerwatt.sim.scenario import Scenario
 from peerwatt.sim.tables import Stage
+
+if TYPE_CHECKING:
+    from peerwatt.grid.threephase_state import ThreePhaseState
 
 __all__ = ["Look", "Session"]
 
@@ -31,29 +36,39 @@ class Look:
 
     Attributes:
         stage: stage of the period that the map shows.
+        phase: `a`, `b` or `c` where the map shows one phase, empty for the balanced grid.
         pinned: element whose history is shown.
         arcs: whether trades are drawn over the map.
         peer: name of the peer that trades are filtered by, empty for all.
         pairs: what the matrix of pairs shows: `power`, `price`, `blocked` or `incentive`.
-        told: how many steps of the sequence are shown; None for all.
+        told: how many messages of the period are shown; None for all.
+        unit: by what the run is stepped: `period`, `stage` or `message`.
         keep_time: whether a run that a control has changed goes on to the time of the one before.
-        playing: whether periods follow one another by themselves.
-        speed: periods per second when they do, as text.
-        drawn: number of periods that were done when the browser drew last.
+        playing: whether steps follow one another by themselves.
+        speed: steps per second when they do, as text.
+        mark: counts what is to be drawn, one for each step.
+        drawn: mark of what the browser drew last.
+        loss_percent: share of messages that the next fault loses.
+        loss_hours: for how long it does, as text; empty for the rest of the run.
         tab: number of the panel that is shown of those behind tabs.
         width: width of a panel by its name, pixels.
     """
 
     stage: str = Stage.DELIVERY
     pinned: Element | None = None
+    phase: str = ""
     arcs: bool = False
     peer: str = ""
     pairs: str = "power"
     told: int | None = None
+    unit: str = "period"
     keep_time: bool = False
     playing: bool = False
     speed: str = "5"
+    mark: int = 0
     drawn: int = 0
+    loss_percent: float = 50.0
+    loss_hours: str = "1"
     tab: int = 0
     width: dict[str, int] = field(default_factory=dict)
 
@@ -72,6 +87,7 @@ class Session:
         look: what the viewer looks at.
         simulation: the run, None while none could be made.
         history: what it has come to.
+        phases: what the run is in three phases.
         pinned_run: history of an earlier run to compare with.
         faults: why the last action failed, line by line; empty if it did not.
     """
@@ -88,6 +104,7 @@ class Session:
         self.simulation: Simulation | None = None
         self.history = History("")
         self.pinned_run: History | None = None
+        self.phases: Phases | None = None
         self.faults: list[str] = []
         self._placed: tuple[Network, Fitted] | None = None
         self._lock = threading.RLock()
@@ -124,10 +141,23 @@ class Session:
     @property
     def state(self) -> GridState | None:
         """State of the grid at the chosen stage, the last one that was reached where that was not."""
-        if self.result is None or not self.stages:
+        return None if self.result is None or self._stage is None else self.result.states[self._stage]
+
+    @property
+    def _stage(self) -> str | None:
+        """The chosen stage, the last one that was reached where that was not."""
+        stages = self.stages
+        return (self.look.stage if self.look.stage in stages else stages[-1]) if stages else None
+
+    @property
+    def by_phase(self) -> ThreePhaseState | None:
+        """State at the chosen stage in three phases; None where the balanced grid is shown, or no phase can be."""
+        if not self.look.phase or self.phases is None or self.result is None or self._stage is None:
             return None
-        stage = self.look.stage if self.look.stage in self.stages else self.stages[-1]
-        return self.result.states[stage]
+        state = self.phases.state(self.result, self._stage)
+        if state is None:
+            self.look.phase = ""
+        return state
 
     @property
     def ended(self) -> bool:
@@ -166,7 +196,11 @@ class Session:
             self.close()
             self.simulation = simulation
             self.history = History(self._title(simulation))
+            self.phases = Phases(simulation)
             self.look.told = None
+            self.look.mark += 1
+            if self.phases.refused:
+                self.look.phase = ""
             if self.look.stage not in simulation.settings.stages:
                 self.look.stage = Stage.DELIVERY
             return True
@@ -175,6 +209,11 @@ class Session:
     def period(self) -> int:
         """Number of periods that are done."""
         return 0 if self.simulation is None else self.simulation.period
+
+    @property
+    def frame(self) -> str:
+        """What is shown: the number of periods that are done, and how many messages of the last one if not all."""
+        return str(self.period) if self.look.told is None else f"{self.period}+{self.look.told}"
 
     def step(self) -> bool:
         """Simulate a period; returns whether it was."""
@@ -192,6 +231,9 @@ class Session:
                 return False
             self.history.add(simulation, time)
             self.look.told = None
+            self.look.mark += 1
+            if self.look.unit != "period":
+                self.look.stage = Stage.DELIVERY
             return True
 
     def cut(self, line: str) -> bool:
@@ -201,9 +243,22 @@ class Session:
         begin = f"{self.simulation.now:%Y-%m-%d %H:%M}"
         return self.turn(keep_time=True, cut=(*self.dials.cut, (line, begin)))
 
+    def lose(self, share: float, hours: float | None) -> bool:
+        """Lose messages from the next period on; the run is repeated up to now, so that the scenario has it too.
+
+        Args:
+            share: which share of the messages to and from peers is lost, 0 to 1.
+            hours: for how long; for the rest of the run if None.
+        """
+        if self.simulation is None:
+            return False
+        begin = self.simulation.now
+        end = None if hours is None else f"{begin + timedelta(hours=hours):%Y-%m-%d %H:%M}"
+        return self.turn(keep_time=True, lost=(*self.dials.lost, (share, f"{begin:%Y-%m-%d %H:%M}", end)))
+
     def restore(self) -> bool:
-        """Take back all cuts."""
-        return self.turn(keep_time=True, cut=())
+        """Take back all faults."""
+        return self.turn(keep_time=True, cut=(), lost=())
 
     def pin_run(self) -> None:
         """Keep the run so far to compare with."""
@@ -214,7 +269,7 @@ class Session:
         with self._lock:
             if self.simulation is not None:
                 self.simulation.close()
-                self.simulation = None
+                self.simulation = self.phases = None
 
     def _title(self, simulation: Simulation) -> str:
         """What distinguishes the run."""

@@ -19,15 +19,17 @@ from peerwatt.experiments.view import server as serving
 from peerwatt.experiments.view.command import is_local
 from peerwatt.experiments.view.dials import Dials
 from peerwatt.experiments.view.page import page
-from peerwatt.experiments.view.screen import Screen
+from peerwatt.experiments.view.screen import MESSAGES_TAB, Screen
 from peerwatt.experiments.view.server import Opening, opening
+from peerwatt.grid.cases import GridCase
 from tests.scenarios import small_case, small_scenario
+from tests.view.feeders import charging_case, three_phase_case
 
 
 class Rendered:
     """The page, with what a viewer can find on it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, panels: tuple = ()) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, panels: tuple = (), case: GridCase | None = None) -> None:
         self.sessions: list[Session] = []
         start = Session.start
 
@@ -37,7 +39,7 @@ class Rendered:
             return start(session)
 
         monkeypatch.setattr(Session, "start", noted)
-        begin = Opening("small.yaml", small_scenario(8), {}, small_case(8), panels)
+        begin = Opening("small.yaml", small_scenario(8), {}, case or small_case(8), panels)
         monkeypatch.setattr(serving, "_opening", [begin])
         _, self.tree = reacton.render(page(), handle_error=False)
 
@@ -88,7 +90,7 @@ def test_step_and_reset(rendered):
 def test_sliders_turn_shares_limits_and_losses(rendered):
     rendered.slide("Limit of lines", 40.0)
     rendered.slide("with PV", 50.0)
-    rendered.slide("Messages lost", 10.0)
+    rendered.slide("Messages lost, whole run", 10.0)
     rendered.slide("zero intelligence", 25.0)
     scenario = rendered.session.scenario
     assert scenario.grid.max_loading_percent == 40.0
@@ -151,6 +153,70 @@ def test_messages_are_stepped_through(rendered):
     assert rendered.session.look.told is None
 
 
+def test_electric_vehicles_are_given_where_the_grid_knows_how_they_charge(monkeypatch, rendered):
+    rendered.slide("with an EV", 60.0)
+    assert "no EV profile" in rendered.session.faults[0]
+    assert rendered.session.simulation is not None
+    found = Rendered(monkeypatch, case=charging_case(8))
+    assert "20 %" in str(found.find(ipyvuetify.Html, "with an EV, as the grid has it").children)
+    found.slide("with an EV", 60.0)
+    assert not found.session.faults
+    assert found.session.scenario.population.ev_share == 0.6
+    found.tree.close()
+
+
+def test_messages_are_lost_from_now_on_for_a_while_and_mended(rendered):
+    rendered.press("Step")
+    rendered.press("Step")
+    rendered.slide("Lose messages from now on", 100.0)
+    rendered.choose("for", "0.25")
+    rendered.press("Lose them")
+    session = rendered.session
+    assert session.period == 2
+    assert [event.kind for event in session.scenario.events] == ["message_loss"]
+    for lost in (True, False):
+        rendered.press("Step")
+        assert all(message.delivered_s < 0 for message in session.result.messages if message.kind == "Bid") is lost
+    rendered.press("Mend all")
+    assert session.scenario.events == ()
+    assert session.period == 4
+
+
+def test_the_run_is_stepped_by_message_and_by_stage(rendered):
+    rendered.choose("Step by", "message")
+    session = rendered.session
+    assert session.look.tab == MESSAGES_TAB
+    rendered.press("Step")
+    rendered.press("Step")
+    assert (session.period, session.look.told, session.look.stage) == (1, 2, "forecast")
+    rendered.choose("Step by", "stage")
+    stages = []
+    for _ in range(3):
+        rendered.press("Step")
+        stages.append(session.look.stage)
+    assert stages == ["p2p", "delivery", "forecast"]
+    assert session.period == 2
+    rendered.choose("Step by", "period")
+    assert session.look.told is None
+    rendered.press("Step")
+    assert (session.period, session.look.stage) == (3, "delivery")
+
+
+def test_phases_are_switched_where_the_network_can_and_else_say_why(monkeypatch, rendered):
+    def switch(page: Rendered):
+        return page.find(ipyvuetify.Select, "Phases")
+
+    assert switch(rendered).disabled
+    assert "no zero sequence data" in str([each.children for each in rendered.tree.find(ipyvuetify.Html).widgets])
+    found = Rendered(monkeypatch, case=three_phase_case(8))
+    found.press("Step")
+    assert not switch(found).disabled
+    found.choose("Phases", "b")
+    assert found.session.by_phase is not None
+    assert found.session.look.phase == "b"
+    found.tree.close()
+
+
 def test_a_registered_strategy_and_a_panel_of_ones_own_appear(monkeypatch):
     monkeypatch.setattr(STRATEGIES, "_items", dict(STRATEGIES._items))
     strategy("halfway")(lambda peer: 190.0)
@@ -206,7 +272,7 @@ def test_an_element_is_pinned_and_let_go():
 def test_every_dial_is_on_the_page(rendered):
     assert {field.name for field in fields(Dials)} == {
         "preset", "scheme", "threshold_percent", "mechanism", "max_loading_percent", "pv_share", "storage_share",
-        "strategies", "start", "periods", "seed", "loss", "cut",
+        "ev_share", "strategies", "start", "periods", "seed", "loss", "cut", "lost",
     }  # fmt: skip
     assert opening().source == "small.yaml"
 
@@ -231,7 +297,7 @@ def test_missing_packages_are_named(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(serving, "distribution", missing)
-    with pytest.raises(InputError, match=r"solara-assets.*peerwatt\[view\]"):
+    with pytest.raises(InputError, match=r"solara-assets.*uvicorn.*pip install"):
         serving.serve(small_scenario(2))
 
 

@@ -11,7 +11,6 @@ import tracemalloc
 import weakref
 import xml.etree.ElementTree as ET
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,19 +23,26 @@ from peerwatt.experiments.view.facts import facts, tiles
 from peerwatt.experiments.view.grid_map import grid_map
 from peerwatt.experiments.view.history import MONEY, Element
 from peerwatt.experiments.view.layout import fitted
-from peerwatt.experiments.view.market_panel import convergence_panel, flexibility_panel, market_panel
+from peerwatt.experiments.view.market_panel import (
+    convergence_panel,
+    flexibility_panel,
+    market_panel,
+    order_book_panel,
+)
 from peerwatt.experiments.view.over_time import element_panel, figures_panel, money_panel
-from peerwatt.experiments.view.sequence_panel import sequence_panel, told
+from peerwatt.experiments.view.phases import SINGLE_PHASE_MW
+from peerwatt.experiments.view.sequence_panel import sequence_panel
 from peerwatt.experiments.view.session import Session
+from peerwatt.experiments.view.stepping import advance, clock, go_to, stops, told
 from peerwatt.experiments.view.takealong import batch_command, results_archive
 from peerwatt.experiments.view.trades_panel import PAIRS, pairs_panel, trades_panel
 from peerwatt.grid.cases import GridCase
-from peerwatt.market.clearing import Convergence
 from peerwatt.sim.model import Simulation
 from peerwatt.sim.reading import parse_overrides
 from peerwatt.sim.results import Results
 from peerwatt.sim.scenario import Scenario
 from tests.scenarios import small_case, small_scenario
+from tests.view.feeders import three_phase_case
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -316,15 +322,38 @@ def test_supply_rises_and_demand_falls():
 
 def test_a_negotiation_shows_how_it_converged():
     session = session_of(done=5, market__mechanism="admm")
-    record = Convergence(
-        np.array([1.0, 0.1, 0.0]), np.array([2.0, 0.5, 0.1]), np.zeros(3), np.zeros(3, int), np.zeros(3, int)
-    )
-    clearing = replace(session.result.clearing, convergence=record)
-    session.simulation.last = replace(session.result, clearing=clearing)
+    record = session.result.clearing.convergence
+    assert session.result.clearing.status == "optimal"
     powers, prices = figure_json(convergence_panel(session))["data"]
-    assert powers["x"] == prices["x"] == [1, 2, 3]
-    assert prices["y"] == [2.0, 0.5, 0.1]
-    assert powers["y"][-1] > 0.0  # the axis is logarithmic
+    assert powers["x"] == prices["x"] == list(range(1, record.dual_residual.size + 1))
+    assert prices["y"] == np.maximum(record.dual_residual, 1e-12).tolist()
+    assert max(powers["y"][-1], prices["y"][-1]) <= 1e-4 < max(powers["y"][0], prices["y"][0])
+    assert min(powers["y"]) > 0.0  # the axis is logarithmic
+
+
+def test_a_negotiation_that_does_not_come_to_an_end_says_so_and_shows_how_far_it_came():
+    session = session_of(done=5, market__mechanism="admm", market__options={"max_rounds": 12})
+    assert session.result.clearing.status == "not_converged"
+    assert not len(session.result.trades)
+    assert len(figure_json(convergence_panel(session))["data"][0]["x"]) > 5
+    assert not session.faults
+    assert session.step()
+
+
+def test_the_order_book_shows_what_the_continuous_market_left():
+    session = session_of(done=5, market__mechanism="continuous_double_auction")
+    bids, asks, trades = figure_json(order_book_panel(session))["data"]
+    offered = session.result.bids.p_max_mw + session.result.bids.p_min_mw
+    sold = sum(trades["y"])
+    assert sold > 0.0
+    assert sold == pytest.approx(1e3 * session.result.trades.volume_mw)
+    for side, total in ((asks, offered[offered > 0.0].sum()), (bids, -offered[offered < 0.0].sum())):
+        assert (side["y"][-1] if side["y"] else 0.0) + sold == pytest.approx(1e3 * total)
+    assert asks["x"] == sorted(asks["x"])
+    assert bids["x"] == sorted(bids["x"], reverse=True)
+    if asks["x"] and bids["x"]:
+        assert bids["x"][0] < asks["x"][0]  # nothing is left that could still trade
+    assert order_book_panel(session_of(done=5)) is None
 
 
 def test_a_flexibility_market_shows_what_was_offered_and_activated():
@@ -353,6 +382,175 @@ def test_the_sequence_fills_step_by_step_and_counts_every_message():
     session.look.told = 2
     root = drawn(sequence_panel(session))
     assert len({id(each) for each in with_class(root, "pw-later") if each.tag.endswith("}g")}) == len(steps) - 2
+
+
+@pytest.mark.parametrize("preset", [None, "cm2", "cm4", "cm5"])
+def test_messages_and_stages_come_in_the_order_of_the_clock(preset):
+    session = congested(done=5, coordination__preset=preset)
+    session.look.unit = "message"
+    before, seen, times = session.period, [], []
+    while advance(session) and session.period == before + 1:
+        seen.append(session.look.stage)
+        times.append(clock(session))
+        shown = session.look.told
+        root = drawn(sequence_panel(session))
+        later = [each for each in with_class(root, "pw-later") if each.tag.endswith("}g")]
+        assert len(later) == (0 if shown is None else len(told(session)) - shown)
+        if shown is None:
+            break
+    reached = list(dict.fromkeys(seen))
+    assert len(seen) == len(told(session))
+    assert reached[-1] == "delivery"
+    assert set(reached) <= set(session.stages)
+    assert [stage for stage, _ in stops(session, told(session)) if stage in reached] == reached
+    assert times[:-1] == sorted(times[:-1])
+    assert times[-1] == f"{session.simulation.now:%a %Y-%m-%d %H:%M}"
+
+
+def test_a_stage_is_told_with_the_messages_that_led_to_it():
+    session = congested(done=5, coordination__preset="cm4")
+    session.look.unit = "stage"
+    kinds = {}
+    for _ in session.stages:
+        assert advance(session)
+        steps = told(session)
+        shown = len(steps) if session.look.told is None else session.look.told
+        kinds[session.look.stage] = {step.kind for step in steps[:shown]}
+    assert list(kinds) == ["forecast", "p2p", "final", "delivery"]
+    assert kinds["forecast"] == set()
+    assert "ProposedTrades" in kinds["p2p"]
+    assert "FlexibilityNeed" not in kinds["p2p"]
+    assert "FlexibilityResult" in kinds["final"]
+    assert "MeterReadings" in kinds["delivery"] - kinds["final"]
+    assert session.period == 6
+
+
+def test_going_back_shows_the_grid_as_it_was_then():
+    session = session_of(done=5)
+    steps = told(session)
+    go_to(session, steps, 0)
+    assert session.state is session.result.states["forecast"]
+    assert session.frame == "5+0"
+    go_to(session, steps, len(steps))
+    assert session.state is session.result.states["delivery"]
+    assert session.frame == "5"
+
+
+# --- three phases ---
+
+
+def by_phase(load_mw: float = 0.004, **changes) -> Session:
+    """A session whose network has zero sequence data."""
+    session = Session("small.yaml", small_scenario(6, **changes), case=three_phase_case(6, load_mw=load_mw))
+    assert session.start(), session.faults
+    for _ in range(4):
+        session.step()
+    session.look.phase = "a"
+    return session
+
+
+@pytest.fixture(scope="module")
+def phased() -> Session:
+    return by_phase()
+
+
+def test_the_phases_carry_what_the_balanced_run_injects(phased):
+    for phased.look.stage in ("forecast", "p2p", "delivery"):
+        three, state = phased.by_phase, phased.state
+        assert three.converged
+        assert three.p_mw.sum(axis=1) == pytest.approx(state.p_mw, abs=1e-12)
+        assert three.q_mvar.sum(axis=1) == pytest.approx(state.q_mvar, abs=1e-12)
+        assert three.vuf_percent.max() > 0.01
+        assert three.vm_pu.mean(axis=1) == pytest.approx(state.vm_pu, abs=2e-3)
+
+
+def test_small_peers_are_on_one_phase_that_the_seed_draws(phased):
+    shares = phased.phases.shares()
+    size = phased.simulation.context.population.connection_mw()
+    for share, own in zip(shares, size, strict=True):
+        assert sorted(share) == ([0.0, 0.0, 1.0] if own <= SINGLE_PHASE_MW else pytest.approx([1 / 3] * 3))
+    assert (size <= SINGLE_PHASE_MW).any()
+    assert np.array_equal(shares, by_phase().phases.shares())
+    assert any(not np.array_equal(shares, by_phase(seed=seed).phases.shares()) for seed in (2, 3, 4))
+
+
+def test_peers_on_three_phases_make_the_balanced_grid():
+    session = by_phase(load_mw=0.02)
+    three, state = session.by_phase, session.state
+    assert three.vm_pu == pytest.approx(np.repeat(state.vm_pu[:, None], 3, axis=1), abs=1e-6)
+    assert three.vuf_percent.max() < 1e-6
+
+
+@pytest.mark.slow
+def test_the_phases_are_those_of_plain_pandapower():
+    from peerwatt.grid.threephase import make_three_phase_engine, three_phase_from_net
+    from tests.view.feeders import three_phase_net
+
+    three = by_phase().by_phase
+    plain = make_three_phase_engine("pandapower", three_phase_from_net(three_phase_net()))
+    assert three.vm_pu == pytest.approx(plain.solve(three.p_mw, three.q_mvar).vm_pu, abs=1e-6)
+
+
+def test_the_map_shows_the_numbers_of_the_phase_and_what_is_not_of_it(phased):
+    session = phased
+    session.look.stage = "delivery"
+    session.look.phase = "a"
+    three = session.by_phase
+    for k, phase in enumerate("abc"):
+        session.look.phase = phase
+        drawing = grid_map(session)
+        tips = {each.get("data-key"): each.get("data-tip") for each in drawn(drawing).iter() if each.get("data-key")}
+        assert f"voltage {three.vm_pu[4, k]:.4f} pu" in tips["bus:4"]
+        assert f"VUF {three.vuf_percent[4]:.2f} %" in tips["bus:4"]
+        assert f"loading {three.line.loading_percent[1, k]:.1f} %" in tips["line:1"]
+        assert "trading and limits are those of the balanced run" in drawing.caption
+        assert f"{np.nanmax(three.vuf_percent):.2f} %" in drawing.caption
+    session.look.phase = ""
+    assert grid_map(session).caption == ""
+    session.look.phase = "a"
+
+
+def test_a_cut_line_is_out_of_service_in_every_phase():
+    session = by_phase()
+    session.cut(session.network.lines.name[2])
+    session.step()
+    assert np.isnan(session.by_phase.vm_pu[4:]).all()
+    assert np.isfinite(session.by_phase.vm_pu[:4]).all()
+
+
+def test_a_network_without_zero_sequence_is_balanced_only_and_says_why():
+    session = session_of(done=1)
+    session.look.phase = "b"
+    assert "no zero sequence data: r0_ohm_per_km" in session.phases.refused
+    assert session.by_phase is None or session.phases.refused
+    session.turn(seed=3)
+    assert session.look.phase == ""
+
+
+def test_data_that_turn_out_not_to_do_are_told_and_the_balanced_grid_stays():
+    session = by_phase()
+    text = session.simulation.case.network.pandapower_json.replace("Dyn", "Xyz")
+    object.__setattr__(session.simulation.context.network, "pandapower_json", text)
+    assert session.by_phase is None
+    assert "Xyz" in session.phases.refused
+    assert session.look.phase == ""
+    assert drawn(grid_map(session)) is not None
+
+
+@pytest.mark.slow
+def test_the_test_feeder_has_its_own_phases():
+    from peerwatt.grid.threephase import load_three_phase, make_three_phase_engine
+
+    changes = {"grid.case": "ieee-eu-lv", "time.periods": 1, "forecast.load_error": 0, "population.demand_response": {}}
+    session = Session("feeder", Scenario().replace(changes))
+    session.start()
+    session.step()
+    session.look.phase = "a"
+    network = load_three_phase("ieee-eu-lv")
+    wanted = make_three_phase_engine("power-grid-model", network).solve(network.p_mw, network.q_mvar)
+    assert session.by_phase.p_mw == pytest.approx(network.p_mw, abs=1e-12)
+    assert session.by_phase.vm_pu == pytest.approx(wanted.vm_pu, abs=1e-9)
+    assert "those of the network" in grid_map(session).caption
 
 
 # --- controls ---
@@ -412,6 +610,26 @@ def test_a_cut_line_is_out_of_service_from_now_on_and_the_past_stays():
     assert session.network.lines.in_service.all()
 
 
+def test_messages_are_lost_on_demand_for_a_while_and_the_past_stays():
+    session = session_of(done=3)
+    before = {name: list(values) for name, values in session.history.series.items()}
+    assert session.lose(1.0, 0.5)
+    assert session.period == 3
+    assert session.history.series == before
+    lost = []
+    for _ in range(4):
+        session.step()
+        lost.append(
+            all(message.delivered_s < 0 for message in session.result.messages if message.kind == "CallForBids")
+        )
+    assert lost == [True, True, False, False]
+    assert session.lose(0.2, None)
+    session.cut(session.network.lines.name[2])
+    assert [event.kind for event in session.scenario.events] == ["line_outage", "message_loss", "message_loss"]
+    session.restore()
+    assert session.scenario.events == ()
+
+
 def test_a_pinned_run_stands_beside_the_current_one():
     session = session_of()
     session.pin_run()
@@ -434,7 +652,9 @@ def test_the_command_line_gives_the_scenario_of_the_page():
         seed=7,
         loss=0.1,
         strategies={"truthful": 0.4, "grid_aware": 0.6},
+        ev_share=0.4,
         cut=(("LV4.101 Line 1", "2016-06-21 08:00"),),
+        lost=((0.5, "2016-06-21 09:00", "2016-06-21 10:00"), (1.0, "2016-06-21 11:00", None)),
     )
     words = shlex.split(batch_command(session))
     assert words[:3] == ["peerwatt", "run", "lv-village"]
