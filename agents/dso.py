@@ -212,6 +212,7 @@ class Dso(Role):
             change_mw=change,
             generates=forecast.generation_mw > _STUCK_MW,
             consumes=forecast.load_mw < -_STUCK_MW,
+            reacts=(forecast.load_mvar != 0.0) | (forecast.generation_mvar != 0.0),
             virtual=context.population.virtual > 0.0,
             trial=trial,
         )

@@ -78,6 +78,7 @@ class Checked:
         change_mw: by how much trading moves each peer from its firm power. (n_peers,)
         generates: peers that feed in. (n_peers,)
         consumes: peers with consumption. (n_peers,)
+        reacts: peers with reactive power that can be reduced. (n_peers,)
         virtual: the TSO's virtual load. (n_peers,)
         trial: the grid with the same trades and other shares of reactive power (n_peers,).
     """
@@ -89,6 +90,7 @@ class Checked:
     change_mw: FloatArray
     generates: BoolArray
     consumes: BoolArray
+    reacts: BoolArray
     virtual: BoolArray
     trial: Callable[[FloatArray], GridState]
 

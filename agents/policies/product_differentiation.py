@@ -293,7 +293,7 @@ class _Plan:
             return False
         worst = int(np.argmax(np.abs(beyond)))
         able = checked.consumes & ~checked.generates if beyond[worst] < 0.0 else checked.generates
-        impact = np.where(able, np.abs(checked.view.vm_by_mw(np.array([worst]))[0]), 0.0)
+        impact = np.where(able & checked.reacts, np.abs(checked.view.vm_by_mw(np.array([worst]))[0]), 0.0)
         order = np.argsort(-impact, kind="stable")[: np.count_nonzero(impact)]
         if not order.size:
             return False

@@ -41,8 +41,16 @@ def control_column(screen: Screen, shown: object) -> None:  # noqa: ARG001 - wha
 
 
 @solara.component
-def _slider(label: str, value: float, low: float, high: float, step: float, on_value: Callable[[float], None]) -> None:
-    """A slider in percent that tells its value when it is let go, not while it is dragged."""
+def _slider(
+    label: str,
+    value: float,
+    low: float,
+    high: float,
+    step: float,
+    on_value: Callable[[float], None],
+    unit: str = "%",
+) -> None:
+    """A slider that tells its value when it is let go, not while it is dragged."""
     draft, set_draft = solara.use_state(value)
     solara.use_effect(lambda: set_draft(value), [value])
 
@@ -50,7 +58,7 @@ def _slider(label: str, value: float, low: float, high: float, step: float, on_v
         on_value(float(data))
 
     with block("div", classes="pw-field"):
-        block("span", label, block("output", f"{draft:g} %"))
+        block("span", label, block("output", f"{draft:.3g} {unit}"))
         slider = rv.Slider(
             v_model=draft,
             on_v_model=set_draft,
@@ -184,6 +192,7 @@ def _faults(screen: Screen) -> None:
     loss = session.dials.loss if session.dials.loss is not None else session.base.communication.loss
     _slider("Messages lost, whole run", round(100.0 * loss), 0.0, 100.0, 5.0, lambda v: turn(loss=v / 100.0))
     _losses(screen)
+    _request(screen)
     if not session.dials.cut:
         block("p", "To cut a line, click on it in the map.", classes="pw-note")
     for line, begin in session.dials.cut:
@@ -191,8 +200,12 @@ def _faults(screen: Screen) -> None:
     for share, begin, end in session.dials.lost:
         until = "to the end" if end is None else f"to {end[-5:]}"
         block("p", f"{100.0 * share:g} % of messages lost from {begin[-5:]} {until}", classes="pw-note")
-    if session.dials.events():
-        solara.Button("Mend all", on_click=lambda: turn(cut=(), lost=(), keep_time=True), small=True, outlined=True)
+    for first, last, p_mw in session.dials.asked:
+        way = "up" if p_mw > 0.0 else "down"
+        block("p", f"the TSO asks for {abs(p_mw):g} MW {way}, periods {first} to {last}", classes="pw-note")
+    if session.dials.events() or session.dials.asked:
+        mend = {"cut": (), "lost": (), "asked": (), "keep_time": True}
+        solara.Button("Mend all", on_click=lambda: turn(**mend), small=True, outlined=True)
 
 
 def _losses(screen: Screen) -> None:
@@ -204,3 +217,24 @@ def _losses(screen: Screen) -> None:
             select("for", look.loss_hours, LOSS_HOURS, lambda hours: screen.look(loss_hours=hours))
         off = screen.session.ended
         solara.Button("Lose them", on_click=screen.lose, small=True, outlined=True, disabled=off)
+
+
+def _request(screen: Screen) -> None:
+    """Regulation that the TSO asks for from now on."""
+    session, look = screen.session, screen.session.look
+    most = _largest_request(session)
+    label = "TSO asks from now on, above 0 up"
+    _slider(label, look.request_mw, -most, most, most / 20.0, lambda v: screen.look(request_mw=v), "MW")
+    with block("div", classes="pw-head"):
+        with block("div", style="width:118px"):
+            select("asks for", look.request_hours, LOSS_HOURS, lambda hours: screen.look(request_hours=hours))
+        solara.Button("Ask", on_click=screen.ask, small=True, outlined=True, disabled=session.ended)
+
+
+def _largest_request(session: Session) -> float:
+    """Half of what all connections can carry, to one digit, MW."""
+    if session.simulation is None:
+        return 1.0
+    total = 0.5 * float(session.simulation.context.population.connection_mw().sum())
+    digit = 10.0 ** np.floor(np.log10(total))
+    return float(np.ceil(total / digit) * digit)

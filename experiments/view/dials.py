@@ -25,6 +25,10 @@ PRESET_NAMES = {
     "cm3-v2": "CM3 v2  auction by signals, LFM",
     "cm4": "CM4  bilateral by signals, LFM",
     "cm5": "CM5  capacity for the DSO",
+    "p2p_cong": "P2P_Cong  until nothing is congested",
+    "p2p_volt": "P2P_Volt  until voltages hold",
+    "p2p_freq": "P2P_Freq  the TSO asks, the DSO checks",
+    "p2p_full": "P2P_Full  TSO and DSO together",
 }
 """Conceptual models in words; the key of none is empty."""
 
@@ -48,6 +52,7 @@ class Dials:
         seed: root seed.
         loss: share of messages that are lost during the whole run.
         cut: lines that are cut, with the time at which each is.
+        asked: what the TSO asks for: first and last period, MW, positive for regulation up.
         lost: shares of messages that are lost for a while, each with its begin and its end, None for that of the run.
     """
 
@@ -66,6 +71,7 @@ class Dials:
     loss: float | None = None
     cut: tuple[tuple[str, str], ...] = field(default=())
     lost: tuple[tuple[float, str, str | None], ...] = field(default=())
+    asked: tuple[tuple[int, int, float], ...] = field(default=())
 
     def changes(self, base: Scenario) -> dict[str, Any]:
         """Values by key path that make a scenario what the controls say; only those that differ from its own.
@@ -89,6 +95,8 @@ class Dials:
         document = base.model_dump(mode="json")
         if faults := self.events():
             wanted["events"] = [*document["events"], *faults]
+        if requests := self.requests():
+            wanted["tso.requests"] = [*document["tso"]["requests"], *requests]
         return {key: value for key, value in wanted.items() if _at(document, key) != value}
 
     def events(self) -> list[dict[str, Any]]:
@@ -100,6 +108,10 @@ class Dials:
             ends = {} if end is None else {"end": end}
             found.append({"kind": "message_loss", "loss": loss, "begin": begin, **ends})
         return found
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What the TSO asks for on demand, as a scenario's requests."""
+        return [{"from_period": first, "to_period": last, "p_mw": p_mw} for first, last, p_mw in self.asked]
 
     def _coordination(self, base: Scenario) -> dict[str, Any]:
         wanted: dict[str, Any] = {}

@@ -36,7 +36,7 @@ SERIES = {
 }
 """Series that are kept for every period, with what they are called."""
 
-MONEY = (Role.PEERS, Role.SUPPLIER, Role.DSO, Role.MEDIATOR, Role.OUTSIDE)
+MONEY = (Role.PEERS, Role.SUPPLIER, Role.DSO, Role.MEDIATOR, Role.TSO, Role.OUTSIDE)
 """Roles with accounts; the mediator stands for whoever runs the market."""
 
 
@@ -186,6 +186,7 @@ def _balance(simulation: Simulation, result: PeriodResult) -> Floats:
     roles = len(MONEY)
     role = np.full(simulation.context.n_accounts, roles - 1)
     role[:n] = 0
+    role[:n][simulation.context.population.virtual > 0.0] = MONEY.index(Role.TSO)
     role[n : n + 3] = (1, 2, 3)
     received = np.bincount(role[entries.payee], entries.amount_eur, roles)
     return np.asarray(received - np.bincount(role[entries.payer], entries.amount_eur, roles), dtype=np.float64)

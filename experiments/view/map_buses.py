@@ -44,7 +44,8 @@ def buses(canvas: Canvas) -> list[str]:
     parts = []
     for bus, peers in enumerate(by_bus):
         x, y = (float(value) for value in canvas.xy[bus])
-        kind = KINDS[int(kinds[peers].max())] if peers else ("slack" if bus in slack else "joint")
+        own = [row for row in peers if not population.virtual[row]]
+        kind = KINDS[int(kinds[own].max())] if own else ("slack" if bus in slack else "joint")
         drawn = [_halo(canvas, x, y, float(power[peers].sum())), _symbol(kind, x, y, colours[bus])]
         if canvas.pinned("bus", bus):
             drawn.append(element("circle", cx=x, cy=y, r=15.0, class_="pin"))

@@ -57,7 +57,7 @@ def page() -> None:
         _bar(screen)
         with block("div", classes="pw-body"):
             with block("aside", classes="pw-column pw-side"):
-                chosen = (look.keep_time, look.loss_percent, look.loss_hours)
+                chosen = (look.keep_time, look.loss_percent, look.loss_hours, look.request_mw, look.request_hours)
                 control_column(screen, (session.dials, id(session.simulation), chosen))
                 take_along(session)
             with block("main", classes="pw-column"):

@@ -73,6 +73,12 @@ class Screen:
         self.session.lose(look.loss_percent / 100.0, float(look.loss_hours) if look.loss_hours else None)
         self.refresh()
 
+    def ask(self) -> None:
+        """Let the TSO ask for regulation from now on, as much and for as long as chosen."""
+        look = self.session.look
+        self.session.ask(look.request_mw, float(look.request_hours) if look.request_hours else None)
+        self.refresh()
+
     def play(self) -> None:
         """Play, or pause."""
         look = self.session.look

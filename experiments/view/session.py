@@ -50,6 +50,8 @@ class Look:
         drawn: mark of what the browser drew last.
         loss_percent: share of messages that the next fault loses.
         loss_hours: for how long it does, as text; empty for the rest of the run.
+        request_mw: what the TSO asks for next, positive for regulation up.
+        request_hours: for how long, as text; empty for the rest of the run.
         tab: number of the panel that is shown of those behind tabs.
         width: width of a panel by its name, pixels.
     """
@@ -69,6 +71,8 @@ class Look:
     drawn: int = 0
     loss_percent: float = 50.0
     loss_hours: str = "1"
+    request_mw: float = 0.0
+    request_hours: str = "1"
     tab: int = 0
     width: dict[str, int] = field(default_factory=dict)
 
@@ -256,9 +260,26 @@ class Session:
         end = None if hours is None else f"{begin + timedelta(hours=hours):%Y-%m-%d %H:%M}"
         return self.turn(keep_time=True, lost=(*self.dials.lost, (share, f"{begin:%Y-%m-%d %H:%M}", end)))
 
+    def ask(self, p_mw: float, hours: float | None) -> bool:
+        """Let the TSO ask for regulation from the next period on, in place of what it would have asked for then.
+
+        Args:
+            p_mw: virtual load, positive for regulation up; 0 asks for nothing.
+            hours: for how long; for the rest of the run if None.
+        """
+        simulation = self.simulation
+        if simulation is None:
+            return False
+        first, length_s = simulation.period, simulation.settings.time.period_s
+        last = simulation.n_periods - 1
+        if hours is not None:
+            last = min(last, first + max(round(3600.0 * hours / length_s), 1) - 1)
+        before = [(a, min(b, first - 1), p) for a, b, p in self.dials.asked if a < first]
+        return self.turn(keep_time=True, asked=(*before, *([(first, last, p_mw)] if p_mw else [])))
+
     def restore(self) -> bool:
-        """Take back all faults."""
-        return self.turn(keep_time=True, cut=(), lost=())
+        """Take back all faults and what the TSO was made to ask for."""
+        return self.turn(keep_time=True, cut=(), lost=(), asked=())
 
     def pin_run(self) -> None:
         """Keep the run so far to compare with."""

@@ -182,6 +182,20 @@ def test_messages_are_lost_from_now_on_for_a_while_and_mended(rendered):
     assert session.period == 4
 
 
+def test_the_tso_asks_from_now_on_and_is_mended(rendered):
+    rendered.press("Step")
+    rendered.slide("TSO asks from now on, above 0 up", 0.004)
+    rendered.choose("asks for", "0.25")
+    rendered.press("Ask")
+    session = rendered.session
+    assert session.period == 1
+    assert [(each.from_period, each.p_mw) for each in session.scenario.tso.requests] == [(1, 0.004)]
+    rendered.press("Step")
+    assert session.result.regulation.requested_mw == 0.004
+    rendered.press("Mend all")
+    assert session.scenario.tso.requests == ()
+
+
 def test_the_run_is_stepped_by_message_and_by_stage(rendered):
     rendered.choose("Step by", "message")
     session = rendered.session
@@ -272,7 +286,7 @@ def test_an_element_is_pinned_and_let_go():
 def test_every_dial_is_on_the_page(rendered):
     assert {field.name for field in fields(Dials)} == {
         "preset", "scheme", "threshold_percent", "mechanism", "max_loading_percent", "pv_share", "storage_share",
-        "ev_share", "strategies", "start", "periods", "seed", "loss", "cut", "lost",
+        "ev_share", "strategies", "start", "periods", "seed", "loss", "cut", "lost", "asked",
     }  # fmt: skip
     assert opening().source == "small.yaml"
 

@@ -40,6 +40,7 @@ from peerwatt.grid.cases import GridCase
 from peerwatt.sim.model import Simulation
 from peerwatt.sim.reading import parse_overrides
 from peerwatt.sim.results import Results
+from peerwatt.sim.roles import Role
 from peerwatt.sim.scenario import Scenario
 from tests.scenarios import small_case, small_scenario
 from tests.view.feeders import three_phase_case
@@ -655,6 +656,7 @@ def test_the_command_line_gives_the_scenario_of_the_page():
         ev_share=0.4,
         cut=(("LV4.101 Line 1", "2016-06-21 08:00"),),
         lost=((0.5, "2016-06-21 09:00", "2016-06-21 10:00"), (1.0, "2016-06-21 11:00", None)),
+        asked=((40, 47, 0.02), (48, 95, -0.01)),
     )
     words = shlex.split(batch_command(session))
     assert words[:3] == ["peerwatt", "run", "lv-village"]
@@ -662,6 +664,23 @@ def test_the_command_line_gives_the_scenario_of_the_page():
     wanted = base.replace(session.dials.changes(base))
     assert Scenario.load("lv-village", given).digest() == wanted.digest()
     assert Scenario.model_validate(yaml.safe_load(wanted.to_yaml())).digest() == wanted.digest()
+
+
+def test_the_tso_asks_on_demand_and_its_money_is_its_own():
+    session = session_of(done=2, tso={"price_eur_per_mwh": 400.0})
+    assert session.ask(0.002, 0.25)
+    assert session.ask(-0.002, None)
+    assert session.dials.asked == ((2, session.simulation.n_periods - 1, -0.002),)
+    assert session.ask(0.002, None)
+    while session.step() and not session.result.regulation.accepted_mw:
+        assert session.result.regulation.requested_mw == 0.002
+    money = dict(zip(MONEY, session.history.money[-1], strict=True))
+    assert session.result.regulation.accepted_mw > 0.0
+    assert money[Role.TSO] < 0.0
+    assert sum(money.values()) == pytest.approx(0.0, abs=1e-9)
+    drawn(grid_map(session))
+    assert session.restore()
+    assert session.simulation.settings.tso.requests == ()
 
 
 def test_controls_that_say_what_the_scenario_says_change_nothing():
