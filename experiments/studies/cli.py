@@ -44,3 +44,18 @@ def d53(
 
     plan = StudyPlan(seeds=seeds, first_seed=first_seed, jobs=jobs)
     run_command(plan, out, docs, variations, Console(highlight=False, markup=False))
+
+
+@studies.command("tso-dso")
+def tso_dso(
+    out: Annotated[Path | None, typer.Option(help="Results directory; by default a new one.")] = None,
+    docs: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the page with its figures there.")] = None,
+    *,
+    sensitivity: Annotated[bool, typer.Option(help="Vary what the paper leaves open, one choice at a time.")] = False,
+) -> None:
+    """P2P flexibility markets between TSO and DSO: section V of Marques et al., its tables and figures."""
+    from rich.console import Console
+
+    from peerwatt.experiments.studies.tso_dso.command import run_command
+
+    run_command(out, docs, Console(highlight=False, markup=False), sensitivity=sensitivity)
