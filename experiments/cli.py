@@ -16,6 +16,7 @@ import typer
 from peerwatt import __version__
 from peerwatt.errors import InputError, PeerwattError
 from peerwatt.experiments.pool import Backend, Pool
+from peerwatt.experiments.replica import Lockstep
 from peerwatt.experiments.studies.cli import studies
 
 if TYPE_CHECKING:
@@ -253,6 +254,7 @@ def sweep(
     out: Annotated[Path | None, typer.Option(help="Results directory; by default results/NAME.")] = None,
     rerun_failed: Annotated[bool, typer.Option("--rerun-failed", help="Run what failed again.")] = False,  # noqa: FBT002
     recompute: Annotated[bool, typer.Option("--recompute", help="Throw away what is there.")] = False,  # noqa: FBT002
+    lockstep: Annotated[Lockstep, typer.Option(help="Whether replicas of a variant run together.")] = Lockstep.AUTO,
 ) -> None:
     """Run many replicas of many variants, as an experiment file says; the same command again resumes.
 
@@ -261,8 +263,27 @@ def sweep(
     from peerwatt.experiments.sweep.command import run_sweep
 
     pool = Pool(backend, jobs, address)
-    if not run_sweep(experiment, replicas, pool, out, rerun_failed=rerun_failed, recompute=recompute):
+    again = {"rerun_failed": rerun_failed, "recompute": recompute}
+    if not run_sweep(experiment, replicas, pool, out, **again, lockstep=lockstep):
         raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Results directory of a sweep, or of a run.")],
+    kpi: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Key figure to show; repeatable.")] = None,
+    reference: Annotated[str, typer.Option(metavar="VARIANT", help="What the others are compared to.")] = "",
+    pareto: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="HIGH LOW", help="Figure to be high and figure to be low, or sums such as a+b."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to; by default the same directory.")] = None,
+) -> None:
+    """Write the report of a sweep, finished or not, as one HTML file with its table of runs; or that of a run."""
+    from peerwatt.experiments.sweep.report.command import report_directory
+
+    for line in report_directory(directory, out, figures=kpi or [], reference=reference, pareto=pareto or ()):
+        typer.echo(line)
 
 
 class Document(StrEnum):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["CONFIDENCE", "Paired", "half_width", "paired"]
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-7
+"""Differences of this share of the figures are none: solvers and sums do not agree further."""
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -62,7 +64,7 @@ def paired(comparison: Comparison, key: str) -> dict[str, Paired]:
     for name, own in values.items():
         known = own[np.isfinite(own)]
         mean = float(known.mean()) if known.size else np.nan
-        difference = np.empty(0) if name == reference else own - values[reference]
+        difference = np.empty(0) if name == reference else _differences(own, values[reference])
         difference = difference[np.isfinite(difference)]
         found[name] = Paired(
             mean,
@@ -72,6 +74,13 @@ def paired(comparison: Comparison, key: str) -> dict[str, Paired]:
             half_width(known),
             *_test(difference),
         )
+    return found
+
+
+def _differences(own: Floats, reference: Floats) -> Floats:
+    """Pair by pair; what is less than a solver's rounding is none, or it would be found to be significant."""
+    found = own - reference
+    found[np.abs(found) <= ROUNDING * np.maximum(np.abs(own), np.abs(reference))] = 0.0
     return found
 
 

@@ -1,7 +1,7 @@
 """Many calls of one function, in processes of this machine or on a cluster, through joblib.
 
-A process that dies takes its pool with it. What had been handed out and not come back is then called once more, one at
-a time, so that the call that kills is known; the others are finished in a new pool.
+A process that dies takes its pool with it. What had been handed out and not come back is then called once more, in its
+smallest parts and one at a time, so that the call that kills is known; the others are finished in a new pool.
 """
 
 from __future__ import annotations
@@ -89,13 +89,27 @@ class Pool:
         else:
             yield
 
-    def finished(self, call: Callable[..., R], tasks: Sequence[tuple[Any, ...]], dead: Callable[..., R]) -> Iterator[R]:
+    @property
+    def n_jobs(self) -> int:
+        """How many calls there are at a time, as far as is known here."""
+        from joblib import cpu_count
+
+        return 1 if self.backend is Backend.SEQUENTIAL else self.jobs or int(cpu_count())
+
+    def finished(
+        self,
+        call: Callable[..., R],
+        tasks: Sequence[tuple[Any, ...]],
+        dead: Callable[..., R],
+        parts: Callable[..., Sequence[tuple[Any, ...]]] = lambda *task: (task,),
+    ) -> Iterator[R]:
         """Call a function for every task; on a cluster within `connected`.
 
         Args:
             call: raises nothing of its own; what it returns is handed on as soon as it is there.
             tasks: its arguments.
             dead: takes the same arguments, for the result of a call whose process has died twice.
+            parts: takes the same arguments, for the tasks that a task is made of; by default it is one itself.
 
         Returns:
             The results, in the order in which they are ready.
@@ -112,7 +126,8 @@ class Pool:
                 if not out:
                     raise
                 for number in sorted(out):
-                    yield self._alone(call, left.pop(number), dead)
+                    for part in parts(*left.pop(number)):
+                        yield self._alone(call, part, dead)
 
     def _alone(self, call: Callable[..., R], task: tuple[Any, ...], dead: Callable[..., R]) -> R:
         try:

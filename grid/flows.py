@@ -179,7 +179,7 @@ class Flows:
         drawn = voltage.take(self._slack_node, axis=1) * current.conj() - slack_mva
         states.slack_p_mw[rows], states.slack_q_mvar[rows] = drawn.real.sum(axis=1), drawn.imag.sum(axis=1)
         total = pl_mw.sum(axis=1)
-        states.losses_mw[rows] = total if self._g_shunt is None else total + vm**2 @ self._g_shunt
+        states.losses_mw[rows] = total if self._g_shunt is None else total + (vm**2 * self._g_shunt).sum(axis=1)
 
     def _end(self, side: int, near: Complexes, far: Complexes) -> tuple[Complexes, Floats, Floats]:
         """Power into one end of each branch, its current in kA, (m, n_branch), and its loading, (m, n_rated)."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from peerwatt.grid.admittance import Floats
 
-__all__ = ["ErrorModel", "ForecastErrors"]
+__all__ = ["ErrorModel", "ForecastErrors", "forecast_factors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,34 @@ class ForecastErrors:
 
     def factor(self) -> Floats:
         """Forecast over truth in the next period, never negative, (n,)."""
-        rho, phi = self._model.spatial, self._model.temporal
-        drawn = self._rng.standard_normal(self._n + 1)
-        innovation = np.sqrt(rho) * drawn[0] + np.sqrt(1.0 - rho) * drawn[1:]
-        # The first error is drawn from the stationary distribution.
-        if self._state is None:
-            self._state = innovation
-        else:
-            self._state = phi * self._state + np.sqrt(1.0 - phi**2) * innovation
-        return np.maximum(1.0 + self._model.sigma * self._state, 0.0)
+        self._state = _next(self._model, self._state, self._rng.standard_normal(self._n + 1))
+        return _factor(self._model, self._state)
+
+
+def forecast_factors(model: ErrorModel, drawn: Floats) -> Floats:
+    """Forecast over truth in consecutive periods, of many series at once; each as `ForecastErrors` has it.
+
+    Args:
+        model: how wrong forecasts are.
+        drawn: standard normal numbers, (n_periods, ..., n + 1).
+
+    Returns:
+        (n_periods, ..., n).
+    """
+    factors, state = np.empty((*drawn.shape[:-1], drawn.shape[-1] - 1)), None
+    for period, own in enumerate(drawn):
+        state = _next(model, state, own)
+        factors[period] = _factor(model, state)
+    return factors
+
+
+def _next(model: ErrorModel, state: Floats | None, drawn: Floats) -> Floats:
+    """Errors of the next period, from those before, (..., n), and draws, (..., n + 1)."""
+    rho, phi = model.spatial, model.temporal
+    innovation: Floats = np.sqrt(rho) * drawn[..., :1] + np.sqrt(1.0 - rho) * drawn[..., 1:]
+    # The first error is drawn from the stationary distribution.
+    return innovation if state is None else phi * state + np.sqrt(1.0 - phi**2) * innovation
+
+
+def _factor(model: ErrorModel, state: Floats) -> Floats:
+    return np.maximum(1.0 + model.sigma * state, 0.0)

@@ -1,19 +1,16 @@
-"""The page itself: header, sections, style and script in one file that loads nothing else."""
+"""The page itself: what a run was, and its sections."""
 
 from __future__ import annotations
 
-import os
 import shlex
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from peerwatt.experiments.report.accounts import accounts_section
+from peerwatt.experiments.report.document import document, write_document
 from peerwatt.experiments.report.grid import grid_section
 from peerwatt.experiments.report.limits import limits_section
 from peerwatt.experiments.report.market import market_section, trades_section
-from peerwatt.experiments.report.markup import Section, escape, note, script_json, table
+from peerwatt.experiments.report.markup import Section, escape, note, table
 from peerwatt.experiments.report.periods import Periods
 from peerwatt.experiments.wording import Fact, costs, duration, facts, length, money, state, where_time_went
 from peerwatt.sim.results import Results
@@ -41,39 +38,8 @@ def write_report(results: Results, path: Path | None = None) -> Path:
         limits_section(results, periods),
         _origin(results),
     ]
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_text(_page(results, sections), encoding="utf-8")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_document(target, document(results.manifest.get("name") or "results", _header(results), sections))
     return target
-
-
-@cache
-def _asset(name: str) -> str:
-    return files("peerwatt.experiments.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _page(results: Results, sections: list[Section]) -> str:
-    from plotly.offline import get_plotlyjs
-
-    figures = [figure for section in sections for figure in section.figures]
-    data: dict[str, object] = {
-        "figures": [{"id": f.name, "data": f.data, "layout": f.layout} for f in figures],
-    }
-    for section in sections:
-        data |= section.data
-    return Template(_asset("page.html")).substitute(
-        title=escape(results.manifest.get("name") or "results"),
-        style=_asset("page.css"),
-        header=_header(results),
-        navigation="".join(f'<a href="#{s.name}">{escape(s.title)}</a>' for s in sections),
-        sections="".join(f'<section id="{s.name}"><h2>{escape(s.title)}</h2>{s.body}</section>' for s in sections),
-        plotly=get_plotlyjs(),
-        data=script_json(data),
-        script=_asset("page.js"),
-    )
 
 
 def _header(results: Results) -> str:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from peerwatt.experiments.comparison import Comparison
 
-__all__ = ["Analysis", "Row"]
+__all__ = ["HEAD", "Analysis", "Row", "cells"]
 
 CORRECTION = "Benjamini-Yekutieli false discovery rate"
-_HEAD = ("key figure", "variant", "mean", "difference", "d", "p adjusted", "n")
+HEAD = ("key figure", "variant", "mean", "difference", "d", "p adjusted", "n")
 _FIELDS = ("mean", "mean_half_width", "n", "difference", "half_width", "effect", "p_value")
 
 
@@ -81,11 +81,11 @@ class Analysis:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for name in _HEAD:
-            table.add_column(name, justify="left" if name in _HEAD[:2] else "right", no_wrap=True)
+        for name in HEAD:
+            table.add_column(name, justify="left" if name in HEAD[:2] else "right", no_wrap=True)
         last = ""
         for row in self.rows:
-            table.add_row("" if row.kpi == last else row.kpi, *_cells(row))
+            table.add_row("" if row.kpi == last else row.kpi, *cells(row))
             last = row.kpi
         return table
 
@@ -106,8 +106,8 @@ class Analysis:
         """The rows as a page."""
         lines = [f"# {self.comparison.about.get('experiment', 'Sweep')}", ""]
         lines += [f"- {label}: {text}" for label, text in self.comparison.about.items()]
-        lines += ["", self.caption(), "", f"| {' | '.join(_HEAD)} |", "|---|---|" + "---:|" * (len(_HEAD) - 2)]
-        lines += [f"| {row.kpi} | {' | '.join(cell.replace('|', '/') for cell in _cells(row))} |" for row in self.rows]
+        lines += ["", self.caption(), "", f"| {' | '.join(HEAD)} |", "|---|---|" + "---:|" * (len(HEAD) - 2)]
+        lines += [f"| {row.kpi} | {' | '.join(cell.replace('|', '/') for cell in cells(row))} |" for row in self.rows]
         if failures := failed_lines(self.comparison):
             lines += ["", "Failed:", "", *(f"- {line}" for line in failures)]
         return "\n".join(lines) + "\n"
@@ -130,7 +130,7 @@ class Analysis:
         }
 
 
-def _cells(row: Row) -> tuple[str, str, str, str, str, str]:
+def cells(row: Row) -> tuple[str, str, str, str, str, str]:
     """Variant and figures in words."""
     found, difference = row.found, "-"
     if np.isfinite(found.difference):

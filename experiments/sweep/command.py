@@ -12,6 +12,7 @@ from rich.console import Console
 from peerwatt.experiments.compare_command import print_whole
 from peerwatt.experiments.comparison_table import failed_lines
 from peerwatt.experiments.pool import Pool
+from peerwatt.experiments.replica import Lockstep
 from peerwatt.experiments.sweep.analysis import Analysis
 from peerwatt.experiments.sweep.experiment import Experiment
 from peerwatt.experiments.sweep.run import Progress, sweep
@@ -28,7 +29,14 @@ _EVERY_S = 5.0
 
 
 def run_sweep(
-    source: str, replicas: int | None, pool: Pool, out: Path | None, *, rerun_failed: bool, recompute: bool
+    source: str,
+    replicas: int | None,
+    pool: Pool,
+    out: Path | None,
+    *,
+    rerun_failed: bool,
+    recompute: bool,
+    lockstep: Lockstep = Lockstep.AUTO,
 ) -> bool:
     """Run an experiment, print what came out.
 
@@ -39,6 +47,7 @@ def run_sweep(
         out: results directory; by default ``results/<name of the experiment>``, so that the same command resumes.
         rerun_failed: run those again that failed.
         recompute: throw away what is there.
+        lockstep: whether the replicas of a variant run together.
 
     Returns:
         Whether no unit has failed.
@@ -48,7 +57,13 @@ def run_sweep(
     console = Console(highlight=False, markup=False)
     with shown(console) as show:
         comparison = sweep(
-            experiment, directory, pool=pool, rerun_failed=rerun_failed, recompute=recompute, on_unit=show
+            experiment,
+            directory,
+            pool=pool,
+            rerun_failed=rerun_failed,
+            recompute=recompute,
+            lockstep=lockstep,
+            on_unit=show,
         )
     for label, text in comparison.about.items():
         console.print(f"{label.capitalize()}: {text}", soft_wrap=True)

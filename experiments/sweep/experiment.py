@@ -91,7 +91,7 @@ class Experiment(Settings):
     )
     set: dict[str, Any] = Field(default_factory=dict, description="Changes of the base for all variants, by key path.")
     factors: dict[str, Factor] = Field(
-        min_length=1,
+        json_schema_extra={"minProperties": 1},
         description="By key path of the scenario: a list of values, `levels` with labels, or a `distribution`.",
     )
     design: Design = Design()
@@ -113,6 +113,8 @@ class Experiment(Settings):
     @field_validator("factors")
     @classmethod
     def _keys_are_free(cls, value: dict[str, Factor]) -> dict[str, Factor]:
+        if not value:
+            raise ValueError("there are none; name what varies, e.g. market.mechanism: [double_auction, bilateral]")
         for key in value:
             top = key.split(".")[0]
             if top in _OF_THE_EXPERIMENT:

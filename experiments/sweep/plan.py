@@ -17,7 +17,7 @@ import numpy as np
 
 from peerwatt.errors import Fault, ScenarioError
 from peerwatt.experiments.comparison import Variant
-from peerwatt.experiments.replica import RECORD
+from peerwatt.experiments.replica import RECORD, Lockstep
 from peerwatt.experiments.sweep.experiment import Experiment
 from peerwatt.sim.scenario import Scenario
 
@@ -39,6 +39,7 @@ class Plan:
         scenarios: of each variant, with paths that hold anywhere.
         digests: of each variant, hash of its scenario and of the files that it reads.
         reference: name of the variant that the others are compared to.
+        together: of each variant, whether its replicas run in lockstep.
     """
 
     experiment: Experiment
@@ -47,14 +48,19 @@ class Plan:
     scenarios: tuple[Scenario, ...]
     digests: tuple[str, ...]
     reference: str
+    together: tuple[bool, ...]
 
     @classmethod
-    def of(cls, experiment: Experiment) -> Plan:
+    def of(cls, experiment: Experiment, lockstep: Lockstep = Lockstep.AUTO) -> Plan:
         """Make the plan.
 
+        Args:
+            experiment: the experiment.
+            lockstep: whether replicas run in lockstep.
+
         Raises:
-            InputError: a variant is refused, a distribution reaches what the scenario refuses, or there is no such
-                reference; all faults at once.
+            InputError: a variant is refused, a distribution reaches what the scenario refuses, there is no such
+                reference, or a variant cannot run in lockstep and must; all faults at once.
         """
         base = Scenario.load(experiment.base_source, {**experiment.set, "seed": experiment.seed, "record": RECORD})
         drawn = points(experiment)
@@ -74,6 +80,7 @@ class Plan:
             tuple(scenario.resolved() for scenario in scenarios),
             tuple(_digest(scenario, file_digest) for scenario in scenarios),
             _reference(experiment, names, labels),
+            _together(experiment, names, scenarios, lockstep),
         )
 
     def manifest(self) -> dict[str, Any]:
@@ -85,6 +92,7 @@ class Plan:
                 {"name": variant.name, "labels": labels, "digest": digest}
                 for variant, labels, digest in zip(self.variants, self.labels, self.digests, strict=True)
             ],
+            "lockstep": [variant.name for variant, own in zip(self.variants, self.together, strict=True) if own],
             "code": _code_digest(),
             "versions": {name: version(name) for name in ("peerwatt", *_LIBRARIES)},
         }
@@ -128,12 +136,39 @@ def _scenarios(experiment: Experiment, base: Scenario, variants: tuple[Variant, 
             for fault in error.faults:
                 refused.setdefault(str(fault), []).append(variant.name)
     if refused:
-        faults = []
-        for text, names in list(refused.items())[:_SHOWN]:
-            others = f" and {len(names) - 1} others" if len(names) > 1 else ""
-            faults.append(Fault(f"{experiment.name}: variant '{names[0]}'{others}", text))
-        raise ScenarioError(faults)
+        raise ScenarioError(_by_variant(experiment, refused))
     return scenarios
+
+
+def _by_variant(experiment: Experiment, refused: dict[str, list[str]], remedy: str = "") -> list[Fault]:
+    """Faults and the variants that have them."""
+    faults = []
+    for text, names in list(refused.items())[:_SHOWN]:
+        others = f" and {len(names) - 1} others" if len(names) > 1 else ""
+        faults.append(Fault(f"{experiment.name}: variant '{names[0]}'{others}", text, remedy))
+    return faults
+
+
+def _together(
+    experiment: Experiment, names: list[str], scenarios: list[Scenario], lockstep: Lockstep
+) -> tuple[bool, ...]:
+    """Which variants run in lockstep.
+
+    Raises:
+        ScenarioError: one cannot, and all must.
+    """
+    from peerwatt.sim.lockstep.qualify import obstacle
+
+    if lockstep is Lockstep.NEVER:
+        return (False,) * len(names)
+    obstacles = [obstacle(scenario) for scenario in scenarios]
+    refused: dict[str, list[str]] = {}
+    for name, text in zip(names, obstacles, strict=True):
+        if text:
+            refused.setdefault(f"cannot run in lockstep: {text}", []).append(name)
+    if refused and lockstep is Lockstep.ALWAYS:
+        raise ScenarioError(_by_variant(experiment, refused, "take --lockstep auto, which runs it one by one"))
+    return tuple(not text for text in obstacles)
 
 
 def _check_reach(experiment: Experiment, base: Scenario) -> None:

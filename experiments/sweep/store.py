@@ -16,12 +16,19 @@ from peerwatt.experiments.comparison import Outcome
 from peerwatt.experiments.sweep.plan import Plan
 from peerwatt.sim.journal import write_atomically
 
-__all__ = ["ANALYSIS", "REPLICAS", "Store"]
+__all__ = ["ANALYSIS", "EXPERIMENT", "REPLICAS", "REPORT", "Store"]
 
-REPLICAS, ANALYSIS = "replicas.parquet", ("analysis.json", "analysis.md")
+EXPERIMENT, REPLICAS, ANALYSIS = "experiment.json", "replicas.parquet", ("analysis.json", "analysis.md")
+REPORT = ("report.html", "runs.csv", "runs.parquet")
 _MANIFEST, _UNITS, _LOCK = "manifest.json", "units", "lock"
 _UNIT_BYTES = 8192  # two blocks of most file systems; a unit has about 3 kB
-_PARTS = {"seed": "the root seed", "scenario": "the scenarios", "code": "the code", "versions": "versions of libraries"}
+_PARTS = {
+    "seed": "the root seed",
+    "scenario": "the scenarios",
+    "lockstep": "what runs in lockstep",
+    "code": "the code",
+    "versions": "versions of libraries",
+}
 
 
 class Store:
@@ -125,7 +132,7 @@ class Store:
             raise SimulationError(
                 f"{self.path / name}: cannot be written: {error.strerror or error}; what was finished is kept; make "
                 "room and give the same command again"
-            ) from error
+            ) from None
 
     def _unit(self, variant: str, replica: int) -> str:
         return f"{_UNITS}/{self._number[variant]:05d}-{replica:06d}.json"
@@ -143,7 +150,7 @@ class Store:
 
     def _clear(self) -> None:
         """Take away what is there, first what was made of the units."""
-        for name in (REPLICAS, *ANALYSIS):
+        for name in (EXPERIMENT, REPLICAS, *ANALYSIS, *REPORT):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / _UNITS)
         (self.path / _UNITS).mkdir()

@@ -426,8 +426,10 @@ def test_workers_do_not_import_pandapower():
         "from peerwatt.experiments.sweep.plan import Plan\n"
         "from peerwatt.experiments.sweep.experiment import Experiment\n"
         f"plan = Plan.of(Experiment(set={QUICK!r}, factors={MECHANISMS!r}))\n"
-        "outcome = _run('a', 0, plan.scenarios[0], plan.digests[0])\n"
-        "assert not outcome.error, outcome.error\n"
+        "from peerwatt.experiments.replica import Lockstep\n"
+        "for how in (Lockstep.AUTO, Lockstep.NEVER):\n"
+        "    (outcome,) = _run('a', (0,), plan.scenarios[0], plan.digests[0], how)\n"
+        "    assert not outcome.error, outcome.error\n"
         "assert not {'pandapower', 'simbench'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
