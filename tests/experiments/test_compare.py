@@ -72,6 +72,7 @@ def test_every_variant_of_the_same_replica_has_the_same_peers_and_weather():
     assert overflow["cm1", 0] != overflow["cm1", 1]
 
 
+@pytest.mark.slow
 def test_a_replica_is_the_same_however_many_run_at_a_time():
     variants = read_variants(["cm1"])
     alone = compare(variants, changes=QUICK, replicas=2, jobs=1)

@@ -290,6 +290,7 @@ def test_the_report_s_table_is_shipped_whole() -> None:
     assert table["1'"]["lfm_cost_eur"] == "infeasible"
 
 
+@pytest.mark.slow
 def test_the_command_prints_table_8_and_leaves_rows_and_a_page(tmp_path: Path) -> None:
     out, docs = tmp_path / "out", tmp_path / "docs"
     arguments = ["study", "d53", "--seeds", "3", "--jobs", "1", "--out", str(out), "--docs", str(docs)]

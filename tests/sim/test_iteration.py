@@ -264,6 +264,19 @@ def test_the_virtual_load_gets_what_was_asked_for_and_changes_nothing_else(
     assert any(abs(result.regulation.accepted_mw) > 1e-4 for result in found)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("request_", "where"),
+    [
+        ({"from_period": 2, "to_period": 3, "p_mw": 50.0}, "tso.requests.0.p_mw"),
+        ({"from_period": 20, "to_period": 23, "p_mw": 0.001}, "tso.requests.0.from_period"),
+    ],
+)
+def test_requests_that_no_market_can_meet_are_refused(request_: dict[str, float], where: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        results("p2p_freq", tso={"requests": [request_]})
+    assert [fault.where for fault in error.value.faults] == [where]
+
+
 def test_regulation_up_is_what_peers_feed_in_more(benchmark: list[PeriodResult]) -> None:
     _, found = results("p2p_freq", tso=REQUEST)
     for number in (2, 3):
