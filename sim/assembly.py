@@ -130,14 +130,12 @@ def _check_requests(scenario: Scenario, population: Population) -> None:
     Raises:
         ScenarioError: they come after the run, or are for more than the peers' connections carry.
     """
-    most_mw, periods = float(population.connection_mw().sum()), scenario.time.periods
-    faults = []
-    for k, request in enumerate(scenario.tso.requests):
-        if request.from_period >= periods:
-            problem = f"the run has periods 0 to {periods - 1}, and this request begins in period {request.from_period}"
-            faults.append(
-                Fault(f"tso.requests.{k}.from_period", problem, "count periods from 0 at the start of the run")
-            )
+    requests, periods = scenario.tso.requests, scenario.time.periods
+    most_mw, faults = float(population.connection_mw().sum()), []
+    if requests and all(request.from_period >= periods for request in requests):
+        problem = f"all requests begin after the run, which has periods 0 to {periods - 1}"
+        faults.append(Fault("tso.requests", problem, "count periods from 0 at the start of the run"))
+    for k, request in enumerate(requests):
         if abs(request.p_mw) > most_mw:
             problem = f"{request.p_mw:g} MW, but all connections of peers together carry {most_mw:.4g} MW"
             faults.append(Fault(f"tso.requests.{k}.p_mw", problem, "no market can meet this; ask for less"))

@@ -268,7 +268,7 @@ def test_the_virtual_load_gets_what_was_asked_for_and_changes_nothing_else(
     ("request_", "where"),
     [
         ({"from_period": 2, "to_period": 3, "p_mw": 50.0}, "tso.requests.0.p_mw"),
-        ({"from_period": 20, "to_period": 23, "p_mw": 0.001}, "tso.requests.0.from_period"),
+        ({"from_period": 20, "to_period": 23, "p_mw": 0.001}, "tso.requests"),
     ],
 )
 def test_requests_that_no_market_can_meet_are_refused(request_: dict[str, float], where: str) -> None:
