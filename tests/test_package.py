@@ -39,6 +39,7 @@ def volume(scenario: Scenario) -> float:
     return total
 
 
+@pytest.mark.slow
 def test_a_scenario_runs_the_same_in_a_worker_process() -> None:
     """Importing mesa switches multiprocessing to `spawn`: workers get scenarios, never models."""
     scenario = small_scenario(3)

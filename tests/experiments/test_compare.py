@@ -148,6 +148,7 @@ def test_a_grid_with_generation_is_left_as_it_is():
     assert not assumptions(load_case("rbts2-37")).lent
 
 
+@pytest.mark.slow
 def test_every_shipped_variant_runs():
     comparison = compare([*read_variants(VARIANTS)], changes=QUICK, jobs=1)
     assert [each.error for each in comparison.failed] == []

@@ -192,6 +192,7 @@ def test_a_long_run_is_thinned_and_keeps_its_extremes(tmp_path):
     assert "of 35,040 periods" in page(tmp_path).text
 
 
+@pytest.mark.slow
 def test_many_parties_are_cut_to_the_largest_and_the_page_says_so(tmp_path):
     path = village(tmp_path, n_peers=330, periods=50)
     read = page(path)

@@ -104,7 +104,7 @@ def test_the_linear_time_course_is_that_of_its_transfer_function(imbalance: floa
     assert extreme_deviation_hz(model, imbalance) == pytest.approx(furthest, rel=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(models, imbalances, imbalances)
 def test_the_time_course_begins_and_ends_at_rest_and_never_leaves_its_extreme(
     model: FrequencyModel, imbalance: float, before: float
@@ -121,7 +121,7 @@ def test_the_time_course_begins_and_ends_at_rest_and_never_leaves_its_extreme(
     assert np.abs(response.deviation_hz).max() <= furthest + tolerance
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(models, imbalances)
 def test_the_kinetic_energy_is_what_generation_gave_and_loads_took(model: FrequencyModel, imbalance: float) -> None:
     times = np.linspace(0.0, 20.0, 20_001)
@@ -139,7 +139,7 @@ def test_at_first_only_inertia_holds_the_frequency() -> None:
     assert early / 1e-3 == pytest.approx(rate[:1], rel=1e-3)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(models, imbalances, st.floats(1.1, 3.0))
 def test_more_inertia_means_a_smaller_swing(model: FrequencyModel, imbalance: float, factor: float) -> None:
     assume(abs(imbalance) > 0.1)

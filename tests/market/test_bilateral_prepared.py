@@ -155,7 +155,7 @@ def test_what_a_mechanism_has_cleared_before_changes_no_digit(seed: int) -> None
     assert_identical(copy.deepcopy(mechanism).clear(first, rng), bilateral(first))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(quadratic_books(), st.integers(0, 2**16))
 def test_small_books_of_every_kind_are_cleared_the_same_after_others(book: QuadraticBook, seed: int) -> None:
     rng, mechanism = np.random.default_rng(seed), Bilateral()

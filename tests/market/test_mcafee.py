@@ -29,7 +29,7 @@ def by_hand(book: StepBook) -> tuple[int, float, float]:
     return (k, p0, p0) if asks[k - 1] <= p0 <= bids[k - 1] else (k - 1, bids[k - 1], asks[k - 1])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(single_step_books(), LIMITS)
 def test_unit_markets_clear_as_mcafee_defines(book: StepBook, limits: tuple[float, float] | None) -> None:
     book = replace(book, price_limits=limits)
@@ -41,13 +41,13 @@ def test_unit_markets_clear_as_mcafee_defines(book: StepBook, limits: tuple[floa
     assert np.isnan(result.price_eur_per_mwh) == (not n or buyers != sellers)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(single_step_books(max_agents=8), st.integers(0, 3))
 def test_no_agent_of_a_unit_market_gains_by_naming_another_price(book: StepBook, seed: int) -> None:
     assert best_gain(McAfee(), book, HALVES, seed) <= 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(single_step_books(quantities=(1.0, 2.0, 5.0), max_agents=8), LIMITS, st.integers(0, 3))
 def test_no_agent_with_one_step_of_any_size_gains_by_naming_another_price(
     book: StepBook, limits: tuple[float, float] | None, seed: int
@@ -64,7 +64,7 @@ def test_an_agent_with_several_steps_can_gain() -> None:
     assert clear("mcafee", shaded).welfare_eur[1] == pytest.approx(8.0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(single_step_books(), LIMITS)
 def test_a_unit_market_loses_at_most_its_least_valuable_trade(
     book: StepBook, limits: tuple[float, float] | None
@@ -82,7 +82,7 @@ def test_a_unit_market_loses_at_most_its_least_valuable_trade(
     assert result.trades.volume_mw <= volume + 1e-9
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(step_books())
 def test_at_most_the_quantity_of_one_step_is_lost(book: StepBook) -> None:
     _, efficient = auction_by_linprog(book)
@@ -90,7 +90,7 @@ def test_at_most_the_quantity_of_one_step_is_lost(book: StepBook) -> None:
     assert clear("mcafee", book).trades.volume_mw >= efficient - largest - 1e-7 * (largest + efficient)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(step_books())
 def test_no_step_trades_at_a_loss(book: StepBook) -> None:
     result = clear("mcafee", book)

@@ -15,7 +15,7 @@ from tests.strategies import step_books
 TARIFF = {"supply_eur_per_mwh": 10.0, "feed_in_eur_per_mwh": 2.0}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(single_step_books(quantities=(0.5, 1.0, 3.0)))
 def test_each_peer_has_the_price_of_long_et_al_with_the_supplier_taking_the_rest(book: StepBook) -> None:
     peers = StepBook(book.agent, book.p_mw, np.where(book.p_mw > 0, 2.0, 10.0), book.n_agents, 1.0)
@@ -41,7 +41,7 @@ def test_where_a_side_is_missing_the_supplier_sets_the_price() -> None:
     assert shared_prices(3.0, 3.0, **TARIFF) == (6.0, 6.0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(step_books())
 def test_steps_that_allow_the_price_trade_the_same_share_of_their_quantity(book: StepBook) -> None:
     result = clear("mid_market_rate", book, supply_eur_per_mwh=40.0, feed_in_eur_per_mwh=20.0)
@@ -57,7 +57,7 @@ def test_steps_that_allow_the_price_trade_the_same_share_of_their_quantity(book:
         assert result.price_eur_per_mwh == 30.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(single_step_books(quantities=(1.0, 2.0), max_agents=7), st.integers(0, 3))
 def test_no_agent_with_one_step_gains_by_naming_another_price(book: StepBook, seed: int) -> None:
     assert best_gain(MidMarketRate(**TARIFF), book, np.arange(0.0, 13.0, 0.5), seed) <= 1e-9
