@@ -24,15 +24,12 @@ from peerwatt.agents.directive import Directive
 from peerwatt.agents.dues import dues
 from peerwatt.agents.iteration import Iteration
 from peerwatt.agents.messages import (
-    BlockingList,
     ConnectionState,
     FloatArray,
-    GridSignals,
     Message,
     MeterReadings,
     ProposedTrades,
     Renegotiation,
-    TradeTerms,
 )
 from peerwatt.agents.metering import Meters, at_voltage
 from peerwatt.agents.offers import DIRECTION
@@ -50,10 +47,10 @@ from peerwatt.agents.services import (
     FlexibilityResult,
     Verdict,
 )
+from peerwatt.agents.signalling import send_signals
 from peerwatt.agents.timetable import FlexibilityWindow, Round
 from peerwatt.grid.state import GridState
 from peerwatt.grid.trade_effect import FlowModel
-from peerwatt.market.mechanism import BookKind
 
 __all__ = ["Dso"]
 
@@ -156,19 +153,7 @@ class Dso(Role):
             view = GridView(context.network, state, context.population.bus)
             signals = self._policy.signals(view, round_.number)
         self._signals = signals
-        if context.mechanism.book is BookKind.STEPS:
-            costs = (signals.seller_cost, signals.buyer_cost)
-            alone = (signals.feed_cause, signals.draw_cause)
-            message = GridSignals(self.name, context.market, context.now.period, signals.cause, *costs, *alone)
-            context.bus.send((message,))
-            return
-        key = context.round_number(number)
-        if signals.kind is SignalKind.BLOCKING:
-            causes = (key, signals.cause, signals.cause.T, signals.feed_cause, signals.draw_cause)
-            write_peers(context, BlockingList, self.name, causes, only=context.traders)
-        else:
-            terms = (key, signals.seller_cost, signals.buyer_cost.T)
-            write_peers(context, TradeTerms, self.name, terms, only=context.traders)
+        send_signals(context, self.name, signals, number)
         yield from ()
 
     def _check(self, number: int) -> Process:
@@ -184,12 +169,11 @@ class Dso(Role):
         if self._iteration is not None:
             before = self._iteration.measures
             more = self._iteration.check(self._checked(), left)
+            context.now.limits_met = self._iteration.solved
             self._record(round_, before)
         else:
             self._record(round_)
             more = left > 0 and self._violated(self._state) and not self._stuck(round_)
-        if self._iteration is not None:
-            context.now.limits_met = self._iteration.solved
         if more:
             self._call_again(number + 1)
         elif self._regulation is not None:

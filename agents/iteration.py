@@ -14,11 +14,10 @@ from peerwatt.agents.context import Context
 from peerwatt.agents.correspondence import write_peers
 from peerwatt.agents.devices import CURTAIL, RAISE, REDUCE
 from peerwatt.agents.directive import Directive
-from peerwatt.agents.messages import GridSignals, TradeTerms
 from peerwatt.agents.orders import FlexibilityDirective
 from peerwatt.agents.policies import Checked, Course, IterativePolicy, Measures
 from peerwatt.agents.policies.signals import Signals
-from peerwatt.market.mechanism import BookKind
+from peerwatt.agents.signalling import send_signals
 
 __all__ = ["Iteration"]
 
@@ -82,7 +81,7 @@ class Iteration:
         """
         context, signals = self._context, self.measures.signals
         if signals is not self._told:
-            self._tell_costs(number, signals)
+            send_signals(context, self._sender, self._free() if signals is None else signals, number)
             self._told = signals
         ordered = self._order()
         if ordered or self.directive:
@@ -119,16 +118,10 @@ class Iteration:
             self.solved = bool(end.value)
             return None
 
-    def _tell_costs(self, number: int, signals: Signals | None) -> None:
-        context, n = self._context, len(self._context.population)
-        if signals is None:
-            signals = Signals.prices(self._policy.kind, np.zeros((n, n)), np.zeros((n, n)), np.zeros(0, dtype=np.int64))
-        if context.mechanism.book is BookKind.STEPS:
-            costs = (signals.cause, signals.seller_cost, signals.buyer_cost, signals.feed_cause, signals.draw_cause)
-            context.bus.send((GridSignals(self._sender, context.market, context.now.period, *costs),))
-            return
-        terms = (context.round_number(number), signals.seller_cost, signals.buyer_cost.T)
-        write_peers(context, TradeTerms, self._sender, terms, only=context.traders)
+    def _free(self) -> Signals:
+        """Signals that cost nothing, which end earlier ones."""
+        zero = np.zeros((len(self._context.population),) * 2)
+        return Signals.prices(self._policy.kind, zero, zero, np.zeros(0, dtype=np.int64))
 
     def _order(self) -> Directive:
         """The measures as orders to every peer, by its forecast."""
@@ -157,6 +150,6 @@ class Iteration:
 
 
 def _worst(checked: Checked) -> tuple[int, int]:
-    congested, beyond = checked.congested(), checked.beyond() if checked.voltage else np.zeros(1)
+    congested = checked.congested()
     branch = int(congested[np.argmax(checked.view.occupancy[congested])]) if congested.size else -1
-    return branch, int(np.argmax(np.abs(beyond))) if beyond.any() else -1
+    return branch, checked.worst_bus if checked.voltage else -1

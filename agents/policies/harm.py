@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
+from peerwatt.agents.messages import BoolArray, FloatArray
 from peerwatt.agents.policies.iterative import Checked
 from peerwatt.agents.policies.signals import SignalKind, Signals
 from peerwatt.agents.policies.view import GridView
@@ -107,13 +107,13 @@ class Harm:
             self._distance = pair_distance(view, euclidean=self._euclidean)
 
     def _worst_voltage(self, checked: Checked) -> None:
-        beyond = checked.beyond()
-        if not checked.voltage or not beyond.any():
+        worst = checked.worst_bus
+        if not checked.voltage or worst < 0:
             return
-        worst: IntArray = np.array([int(np.argmax(np.abs(beyond)))])
-        by_mw = np.sign(beyond[worst[0]]) * checked.view.vm_by_mw(worst)[0]
+        beyond = float(checked.beyond()[worst])
+        by_mw = np.sign(beyond) * checked.view.vm_by_mw(np.array([worst]))[0]
         scale = float(np.abs(by_mw).max()) or 1.0
-        self.relief += abs(beyond[worst[0]]) * by_mw / scale
+        self.relief += abs(beyond) * by_mw / scale
         harm = _harm(by_mw / scale, checked)
         self._voltage = np.maximum(self._voltage, np.where(harm > _LEAST, harm, 0.0))
 

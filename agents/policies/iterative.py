@@ -121,6 +121,12 @@ class Checked:
         beyond: FloatArray = np.nan_to_num(high - low)
         return beyond
 
+    @property
+    def worst_bus(self) -> int:
+        """Position of the bus that is farthest beyond its band, -1 where none is."""
+        beyond = self.beyond()
+        return int(np.argmax(np.abs(beyond))) if beyond.any() else -1
+
     def congested(self) -> IntArray:
         """Positions of the lines and transformers above their limit that count."""
         if not self.congestion:

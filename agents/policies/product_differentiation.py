@@ -288,11 +288,11 @@ class _Plan:
 
     def _adjust_reactive(self, checked: Checked) -> bool:
         """Reduce reactive power where voltages alone are violated, of no more peers than needed; whether it changed."""
-        beyond = checked.beyond()
-        if not self._policy.reactive or checked.congested().size or not beyond.any():
+        worst = checked.worst_bus
+        if not self._policy.reactive or checked.congested().size or worst < 0:
             return False
-        worst = int(np.argmax(np.abs(beyond)))
-        able = checked.consumes & ~checked.generates if beyond[worst] < 0.0 else checked.generates
+        low_voltage = checked.beyond()[worst] < 0.0
+        able = checked.consumes & ~checked.generates if low_voltage else checked.generates
         impact = np.where(able & checked.reacts, np.abs(checked.view.vm_by_mw(np.array([worst]))[0]), 0.0)
         order = np.argsort(-impact, kind="stable")[: np.count_nonzero(impact)]
         if not order.size:
@@ -315,9 +315,8 @@ class _Plan:
 
 
 def _voltages_hold(checked: Checked, reactive: FloatArray) -> bool:
-    state, buses = checked.trial(reactive), checked.view.network.buses
-    vm_pu = state.vm_pu
-    return bool(state.converged and not ((vm_pu > buses.max_vm_pu) | (vm_pu < buses.min_vm_pu)).any())
+    state = checked.trial(reactive)
+    return state.converged and not state.violations(checked.view.network).n_voltage
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
