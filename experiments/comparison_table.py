@@ -38,6 +38,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "after trading, before the LFM": {
         "congested_lines_p2p": "congested lines x periods",
         "overflow_sum_p2p_mw": "overflow sum, MW",
+        "overflow_weighted_p2p_mw": "overflow weighted mean, MW",
         "overflow_weighted_p2p_percent": "overflow weighted mean, %",
         "voltage_violations_p2p": "voltage violations",
     },

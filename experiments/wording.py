@@ -130,11 +130,13 @@ def facts(results: Results) -> list[Fact]:
     kpi = results.kpi
     lines = [*_market_facts(results), *_coordination_facts(results)]
     if "self_consumption_percent" in kpi:
-        lines.append(Fact("Self-consumption", f"{kpi['self_consumption_percent']:.1f} %", "of generation"))
+        lines.append(Fact("Self-consumption", f"{kpi['self_consumption_percent']:.1f} %", "of available generation"))
+    if float(kpi.get("curtailed_mwh", 0.0)) > 0.0:
+        lines.append(Fact("Curtailed", energy(float(kpi["curtailed_mwh"])), "generation not used for the grid's sake"))
     if "self_sufficiency_percent" in kpi:
         lines.append(Fact("Self-sufficiency", f"{kpi['self_sufficiency_percent']:.1f} %", "of consumption"))
     if "losses_mwh" in kpi:
-        share = f"{kpi['losses_percent']:.2f} % of demand" if "losses_percent" in kpi else ""
+        share = f"{kpi['losses_percent']:.2f} % of consumption" if "losses_percent" in kpi else ""
         lines.append(Fact("Grid losses", energy(float(kpi["losses_mwh"])), share))
     return lines + _grid_facts(results) + _message_facts(results)
 

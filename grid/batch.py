@@ -192,16 +192,19 @@ class GridStates:
 
         See `GridState.overflow_weighted_mean`.
         """
-        weight, total = np.zeros(len(self)), np.zeros(len(self))
-        for branch, limit, capacity in (
-            (self.line, network.lines.max_loading_percent, network.line_capacity_mva),
-            (self.trafo, network.trafos.max_loading_percent, network.trafo_capacity_mva),
-        ):
-            excess = branch.loading_percent - limit  # (k, n)
-            share = np.where(excess > 0.0, capacity(), 0.0)
-            weight += share.sum(axis=1)
-            total += np.where(share > 0.0, share * excess, 0.0).sum(axis=1)
-        return np.divide(total, weight, out=np.zeros(len(self)), where=weight > 0.0)
+        lines, trafos = network.lines, network.trafos
+        excess = (
+            branch.loading_percent - limit
+            for branch, limit in ((self.line, lines.max_loading_percent), (self.trafo, trafos.max_loading_percent))
+        )
+        return _weighted_mean(network, *excess)
+
+    def overflow_weighted_mw(self, network: Network) -> Floats:
+        """Capacity-weighted mean of `overflow_mw` over congested branches, (k,), MW.
+
+        See `GridState.overflow_weighted_mw`.
+        """
+        return _weighted_mean(network, *self.overflow_mw(network))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +266,16 @@ def _row(branch: BranchState, row: int) -> BranchState:
         branch.loading_percent[row],
         branch.pl_mw[row],
     )
+
+
+def _weighted_mean(network: Network, line: Floats, trafo: Floats) -> Floats:
+    """Mean of what is above 0, (k, n_line) and (k, n_trafo), weighted by capacity, (k,); 0 where nothing is."""
+    weight, total = np.zeros(len(line)), np.zeros(len(line))
+    for excess, capacity in ((line, network.line_capacity_mva), (trafo, network.trafo_capacity_mva)):
+        share = np.where(excess > 0.0, capacity(), 0.0)  # (k, n)
+        weight += share.sum(axis=1)
+        total += np.where(share > 0.0, share * excess, 0.0).sum(axis=1)
+    return np.divide(total, weight, out=np.zeros(len(line)), where=weight > 0.0)
 
 
 def _overflow_mw(branch: BranchState, limit: Floats) -> Floats:

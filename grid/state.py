@@ -163,18 +163,19 @@ class GridState:
 
         The capacity of a branch is its apparent power at its limit. 0 when nothing is congested.
         """
-        weight = total = 0.0
-        for branch, limit, capacity in (
-            (self.line, network.lines.max_loading_percent, network.line_capacity_mva),
-            (self.trafo, network.trafos.max_loading_percent, network.trafo_capacity_mva),
-        ):
-            excess = branch.loading_percent - limit
-            mask = excess > 0.0
-            if mask.any():
-                share = capacity()[mask]
-                weight += float(share.sum())
-                total += float(share @ excess[mask])
-        return total / weight if weight > 0.0 else 0.0
+        lines, trafos = network.lines, network.trafos
+        excess = (
+            np.nan_to_num(np.maximum(branch.loading_percent - limit, 0.0))
+            for branch, limit in ((self.line, lines.max_loading_percent), (self.trafo, trafos.max_loading_percent))
+        )
+        return _weighted_mean(network, *excess)
+
+    def overflow_weighted_mw(self, network: Network) -> float:
+        """Mean of `overflow_mw` over congested branches, weighted by their capacity, MW (D5.3, Tables 7 and 8).
+
+        The capacity of a branch is its apparent power at its limit. 0 when nothing is congested.
+        """
+        return _weighted_mean(network, *self.overflow_mw(network))
 
     def to_pandapower(self, network: Network) -> pandapowerNet:
         """The network that this state is of, with pandapower's result tables filled from it.
@@ -207,6 +208,18 @@ def exceeded(
         vm_pu < network.buses.min_vm_pu,
         vm_pu > network.buses.max_vm_pu,
     )
+
+
+def _weighted_mean(network: Network, line: Floats, trafo: Floats) -> float:
+    """Mean of what is above 0, (n_line,) and (n_trafo,), weighted by the branches' capacity; 0 where nothing is."""
+    weight = total = 0.0
+    for excess, capacity in ((line, network.line_capacity_mva), (trafo, network.trafo_capacity_mva)):
+        mask = excess > 0.0
+        if mask.any():
+            share = capacity()[mask]
+            weight += float(share.sum())
+            total += float(share @ excess[mask])
+    return total / weight if weight > 0.0 else 0.0
 
 
 def _overflow_mw(branch: BranchState, limit: Floats) -> Floats:

@@ -11,12 +11,13 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``social_welfare_eur`` | gain of all market clearings over the supplier alone, by the bids |
 | ``demand_mwh``, ``feed_in_mwh`` | net consumption and net feed-in of peers, summed over peers and periods |
 | ``consumption_mwh``, ``generation_mwh`` | what loads used and generators gave, behind the meter included |
+| ``curtailed_mwh`` | generation that was there, and that an activation or an order of the DSO kept from being used |
 | ``self_sufficiency_percent`` | share of ``consumption_mwh`` that the peers together did not draw from outside |
-| ``self_consumption_percent`` | share of ``generation_mwh`` that the peers together did not feed out |
+| ``self_consumption_percent`` | share of what was there, generated or curtailed, that the peers together used |
 | ``import_mwh``, ``export_mwh`` | energy from and to the external grid |
 | ``peak_import_mw`` | highest power from the external grid |
 | ``losses_mwh`` | losses of lines and transformers |
-| ``losses_percent`` | losses as a share of the demand in the same (converged) periods |
+| ``losses_percent`` | losses as a share of the consumption in the same (converged) periods |
 | ``min_vm_pu``, ``max_vm_pu`` | lowest and highest voltage |
 | ``min_vm_period``, ``max_vm_period`` | period in which it occurred |
 | ``min_vm_bus``, ``max_vm_bus`` | index of the bus where it occurred (needs table ``bus``) |
@@ -37,7 +38,8 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``messages``, ``messages_lost`` | messages sent; lost ones (needs table ``message``) |
 | ``congested_lines_<stage>`` | lines and transformers above their limit before delivery, summed over periods |
 | ``overflow_sum_<stage>_mw`` | flow above the limit, summed over congested lines, mean over periods |
-| ``overflow_weighted_<stage>_percent`` | overflow of congested lines, weighted by capacity, mean over periods |
+| ``overflow_weighted_<stage>_mw`` | mean of it over congested lines, weighted by capacity; mean over periods |
+| ``overflow_weighted_<stage>_percent`` | the same of their loading above the limit, in percent of their rating |
 | ``voltage_violations_<stage>`` | buses outside their band before delivery, summed over periods |
 | ``rounds_mean`` | rounds of negotiation per period |
 | ``limits_unmet_periods`` | periods in which an iterative scheme ended with a limit violated |
@@ -60,7 +62,7 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``numbers_<role>_to_<role>`` | numbers in them: what was disclosed, see ``peerwatt.sim.kpi_disclosure`` |
 
 D5.3, Table 7, has these: cost of the LFM, ``lfm_cost_eur``; before the LFM ``congested_lines_p2p``,
-``overflow_sum_p2p_mw`` and ``overflow_weighted_p2p_percent``; traded volume, ``p2p_volume_mwh``. Figures with ``lfm``
+``overflow_sum_p2p_mw`` and ``overflow_weighted_p2p_mw``; traded volume, ``p2p_volume_mwh``. Figures with ``lfm``
 and of stage ``final`` are there only with a flexibility market. The welfare of the peers is ``cost_peers_eur`` with the
 sign turned, of every other role its money.
 
@@ -185,11 +187,12 @@ def _net_energy(agent: pa.Table, hours: float) -> tuple[Floats, Floats]:
 def _energy(agent: pa.Table, hours: float) -> dict[str, Kpi]:
     demand, feed_in = _net_energy(agent, hours)
     drawn, fed_out = np.maximum(demand - feed_in, 0.0).sum(), np.maximum(feed_in - demand, 0.0).sum()
-    used, given = (float(np.nansum(numbers(agent, name)) * hours) for name in ("p_load_mw", "p_generation_mw"))
+    measured = ("p_load_mw", "p_generation_mw", "p_curtailed_mw")
+    used, given, curtailed = (float(np.nansum(numbers(agent, name)) * hours) for name in measured)
     figures: dict[str, Kpi] = {"demand_mwh": float(demand.sum()), "feed_in_mwh": float(feed_in.sum())}
-    figures |= {"consumption_mwh": used, "generation_mwh": given}
+    figures |= {"consumption_mwh": used, "generation_mwh": given, "curtailed_mwh": curtailed}
     figures |= _share("self_sufficiency_percent", max(used - drawn, 0.0), used)
-    return figures | _share("self_consumption_percent", max(given - fed_out, 0.0), given)
+    return figures | _share("self_consumption_percent", max(given - fed_out, 0.0), given + curtailed)
 
 
 def _share(name: str, part: Kpi | None, whole: Kpi) -> dict[str, Kpi]:
@@ -213,9 +216,9 @@ def _exchange(tables: Mapping[str, pa.Table], hours: float) -> dict[str, Kpi]:
         "losses_mwh": float(np.nansum(losses) * hours),
     }
     if "agent" in tables:
-        demand, _ = _net_energy(tables["agent"], hours)
-        period = numbers(rows, "period").astype(np.intp)[np.isfinite(losses)]
-        figures |= _share("losses_percent", figures["losses_mwh"], demand[period[period < demand.size]].sum())
+        agent, solved = tables["agent"], numbers(rows, "period")[np.isfinite(losses)]
+        used = np.nan_to_num(numbers(agent, "p_load_mw")[np.isin(numbers(agent, "period"), solved)])
+        figures |= _share("losses_percent", figures["losses_mwh"], float(used.sum()) * hours)
     return figures
 
 

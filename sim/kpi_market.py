@@ -80,6 +80,7 @@ def _limits(rows: pa.Table, stage: Stage) -> Figures:
     return {
         f"congested_lines_{stage}": int(np.nansum(numbers(rows, "n_congested_lines"))),
         f"overflow_sum_{stage}_mw": mean("overflow_sum_mw"),
+        f"overflow_weighted_{stage}_mw": mean("overflow_weighted_mw"),
         f"overflow_weighted_{stage}_percent": mean("overflow_weighted_mean"),
         f"voltage_violations_{stage}": int(np.nansum(numbers(rows, "n_voltage_violations"))),
     }

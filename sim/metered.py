@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from peerwatt.agents.devices import Outlook
+from peerwatt.agents.devices import CURTAIL, Outlook
 from peerwatt.agents.directive import Directive
 from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import FloatArray
@@ -25,12 +25,14 @@ class Metered:
     Attributes:
         p_load_mw: consumption, positive.
         p_generation_mw: generation.
+        p_curtailed_mw: generation that was there, and that trading alone would have left to be used.
         utility_eur: value of the consumption that trading added.
         reference_payment_eur: what each would pay the supplier alone.
     """
 
     p_load_mw: FloatArray
     p_generation_mw: FloatArray
+    p_curtailed_mw: FloatArray
     utility_eur: FloatArray
     reference_payment_eur: FloatArray
 
@@ -60,11 +62,13 @@ class Metered:
         """
         extra, done = directive.devices(position, followed_mw, activated_mw)
         less, curtailed, more = realised.possible(done).T
+        own_choice = realised.possible(position.departure(followed_mw)[1])[:, CURTAIL]
         n = len(battery_mw)
         reference_mw, _ = Directive.none(n).schedule(realised, position, battery_mw, np.zeros(n))
         return cls(
             p_load_mw=extra - realised.load_mw + more - less,
             p_generation_mw=realised.generation_mw - curtailed,
+            p_curtailed_mw=np.maximum(curtailed - own_choice, 0.0),
             utility_eur=position.utility_eur(
                 position.firm_mw + followed_mw - directive.released_mw, tariff, period_h, activated_mw + directive.p_mw
             ),

@@ -49,6 +49,7 @@ class PeriodResult:
         p_delivered_mw, q_delivered_mvar: what the meters say.
         p_load_mw: consumption delivered, positive.
         p_generation_mw: generation delivered.
+        p_curtailed_mw: generation that was there and that an activation or an order kept from being delivered.
         p_traded_mw: net power sold to other peers.
         soc_mwh: energy in the batteries at the end.
         utility_eur: value of the consumption that trading added.
@@ -76,6 +77,7 @@ class PeriodResult:
     q_delivered_mvar: FloatArray
     p_load_mw: FloatArray
     p_generation_mw: FloatArray
+    p_curtailed_mw: FloatArray
     p_traded_mw: FloatArray
     soc_mwh: FloatArray
     utility_eur: FloatArray
@@ -171,6 +173,7 @@ def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> P
         q_delivered_mvar=draft.q_delivered_mvar,
         p_load_mw=used.p_load_mw,
         p_generation_mw=used.p_generation_mw,
+        p_curtailed_mw=used.p_curtailed_mw,
         p_traded_mw=draft.p_traded_mw,
         soc_mwh=context.population.batteries.soc_mwh.copy(),
         utility_eur=used.utility_eur,

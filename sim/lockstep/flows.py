@@ -78,6 +78,7 @@ def _totals(states: GridStates, network: Network) -> dict[str, FloatArray]:
         "n_congested_lines": violations.n_congested.astype(np.float64),
         "overflow_sum_mw": states.overflow_sum_mw(network),
         "overflow_weighted_mean": states.overflow_weighted_mean(network),
+        "overflow_weighted_mw": states.overflow_weighted_mw(network),
         "n_voltage_violations": violations.n_voltage.astype(np.float64),
         "min_vm_pu": np.fmin.reduce(states.vm_pu, axis=1),
         "max_vm_pu": np.fmax.reduce(states.vm_pu, axis=1),

@@ -118,6 +118,7 @@ def _together(setting: _Setting, replicas: Sequence[int]) -> list[dict[str, Kpi]
         "p_mw": delivered,
         "p_load_mw": used.p_load_mw,
         "p_generation_mw": used.p_generation_mw,
+        "p_curtailed_mw": used.p_curtailed_mw,
         "utility_eur": used.utility_eur,
         "payment_eur": books.payment_eur,
         "reference_payment_eur": used.reference_payment_eur,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,8 @@ def test_overflow_is_the_part_of_the_flow_that_must_go(congested):
 
 def test_weighted_mean_overflow_is_within_the_overflows_of_congested_branches(congested):
     network, state = congested
+    lines = replace(network.lines, max_loading_percent=np.full(network.n_line, 20.0))  # several branches are above
+    network = replace(network, lines=lines)
     mean = state.overflow_weighted_mean(network)
     line = state.line.loading_percent - network.lines.max_loading_percent
     trafo = state.trafo.loading_percent - network.trafos.max_loading_percent
@@ -48,6 +52,13 @@ def test_weighted_mean_overflow_is_within_the_overflows_of_congested_branches(co
     capacity = np.concatenate([network.line_capacity_mva(), network.trafo_capacity_mva()])
     over = excess > 0
     assert mean == pytest.approx((excess * capacity)[over].sum() / capacity[over].sum())
+    # Tables 7 and 8 of D5.3 have it of the flow above the limit.
+    flow = np.concatenate([state.line.p_from_mw, state.trafo.p_from_mw])
+    loading = np.concatenate([state.line.loading_percent, state.trafo.loading_percent])
+    limit = np.concatenate([network.lines.max_loading_percent, network.trafos.max_loading_percent])
+    above = np.abs(flow) * (loading - limit) / loading
+    assert over.sum() > 1
+    assert state.overflow_weighted_mw(network) == pytest.approx(above[over] @ capacity[over] / capacity[over].sum())
 
 
 def test_an_uncongested_grid_has_no_overflow(congested):
@@ -55,4 +66,4 @@ def test_an_uncongested_grid_has_no_overflow(congested):
     state = make_engine("power-grid-model", network).solve(np.zeros(5), np.zeros(5))
     assert state.violations(network).n_congested == 0
     assert state.overflow_sum_mw(network) == 0.0
-    assert state.overflow_weighted_mean(network) == 0.0
+    assert state.overflow_weighted_mean(network) == state.overflow_weighted_mw(network) == 0.0
