@@ -145,6 +145,8 @@ def validate(source: Source, overrides: Overrides = None) -> None:
         simulation = Simulation(scenario)
     with simulation:
         peers, network = len(simulation.peers), simulation.case.network
+    for warning in simulation.warnings:
+        console.print(f"warning: {warning}")
     console.print(
         f"{source}: valid; {peers} peers, {network.n_bus} buses, {network.n_line} lines, "
         f"{scenario.time.periods} periods of {scenario.time.period_s} s from {scenario.start:%Y-%m-%d}"

@@ -43,6 +43,8 @@ def summary(results: Results, report: Path | None = None) -> Constrain:
     if report is None and (results.path / "report.html").is_file():
         report = results.path / "report.html"
     parts: list[Text | Table] = [_title(results), Text(), _outcome(results)]
+    if results.warnings:
+        parts += [Text(), _warnings(results)]
     if rows := costs(results):
         parts += [Text(), _costs_table(rows)]
     return Constrain(Group(*parts, Text(), _footer(results, report)), WIDTH)
@@ -74,6 +76,15 @@ def _outcome(results: Results) -> Table:
     for fact in facts(results):
         value = Text(fact.value, style="bold red" if fact.alarm else "bold")
         table.add_row(Text(fact.label), value, Text(fact.remark))
+    return table
+
+
+def _warnings(results: Results) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold yellow")
+    table.add_column(overflow="fold")
+    for warning in results.warnings:
+        table.add_row("Warning", Text(warning))
     return table
 
 

@@ -47,12 +47,14 @@ class GridCase:
         network: the network.
         units: loads, generators and batteries.
         series: profiles that scale the units' power.
+        warnings: what its reader understood in a way that a user should know of, e.g. what it does not read.
     """
 
     name: str
     network: Network
     units: Units
     series: TimeSeries
+    warnings: tuple[Fault, ...] = ()
 
 
 def load_case(case: str, *, profiles: Path | None = None, base_dir: Path | None = None) -> GridCase:
@@ -176,7 +178,7 @@ def _fetched(key: dict[str, str], build: Callable[[], GridCase]) -> GridCase:
     if found is not None:
         return found
     built = build()
-    store(key, to_parts(built.name, built.network, built.units, built.series))
+    store(key, to_parts(built.name, built.network, built.units, built.series, built.warnings))
     return built
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import astuple, fields
 from typing import Any
 
 import numpy as np
 
+from peerwatt.errors import Fault
 from peerwatt.grid.admittance import Admittances
 from peerwatt.grid.cache import Part
 from peerwatt.grid.network import Buses, Generators, Lines, Network, Trafos, VoltageDependence
@@ -28,7 +29,9 @@ _TYPES: dict[str, type[Any]] = {
 _MAY_BE_NONE = "voltage_dependence"
 
 
-def to_parts(name: str, network: Network, units: Units, series: TimeSeries) -> dict[str, Part]:
+def to_parts(
+    name: str, network: Network, units: Units, series: TimeSeries, warnings: tuple[Fault, ...] = ()
+) -> dict[str, Part]:
     """Take a case apart.
 
     Args:
@@ -36,6 +39,7 @@ def to_parts(name: str, network: Network, units: Units, series: TimeSeries) -> d
         network: its network.
         units: its units.
         series: its profiles.
+        warnings: what its reader warned of.
 
     Returns:
         Arrays by name, and texts.
@@ -57,6 +61,7 @@ def to_parts(name: str, network: Network, units: Units, series: TimeSeries) -> d
         "start": str(series.start),
         "step_s": series.step_s,
         "columns": series.columns,
+        "warnings": [astuple(warning) for warning in warnings],
     }
     for prefix, value in values.items():
         for field in fields(value):
@@ -70,7 +75,7 @@ def to_parts(name: str, network: Network, units: Units, series: TimeSeries) -> d
     return parts
 
 
-def from_parts(parts: dict[str, Part]) -> tuple[str, Network, Units, TimeSeries]:
+def from_parts(parts: dict[str, Part]) -> tuple[str, Network, Units, TimeSeries, tuple[Fault, ...]]:
     """Put a case together again.
 
     Args:
@@ -99,4 +104,4 @@ def from_parts(parts: dict[str, Part]) -> tuple[str, Network, Units, TimeSeries]
         raise ValueError("arrays are texts")
     network = Network(name=words["network"], slack_bus=slack_bus, pandapower_json=str(parts["pandapower"]), **whole)
     series = TimeSeries(np.datetime64(words["start"], "s"), words["step_s"], tuple(words["columns"]), values)
-    return words["name"], network, units, series
+    return words["name"], network, units, series, tuple(Fault(*each) for each in words["warnings"])

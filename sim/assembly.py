@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,6 @@ from peerwatt.sim.timeline import Condition
 
 __all__ = ["flexibility_area", "limited", "load_grid", "make_bus", "make_context", "peer_rows"]
 
-_log = logging.getLogger("peerwatt")
 _NO_RATING_KA = 9_999.0  # how pandapower's networks say that a line has none
 
 
@@ -44,12 +43,13 @@ def load_grid(scenario: Scenario) -> GridCase:
 
 
 def limited(case: GridCase, settings: GridSettings) -> GridCase:
-    """Scale the network as the scenario says and put its limits in; lines that no limit can hold are told."""
+    """Scale the network as the scenario says and put its limits in; lines that no limit can hold are warned of."""
     lines = case.network.lines
     unrated = int(np.count_nonzero(lines.rating_ka >= _NO_RATING_KA))
     if unrated:
-        message = "%s: %d of %d lines have no rating (max_i_ka of 9,999 or more), so they are never congested"
-        _log.warning(message, case.name, unrated, len(lines))
+        problem = f"{unrated:,} of {len(lines):,} lines have no rating (max_i_ka of {_NO_RATING_KA:,.0f} or more)"
+        warning = Fault(case.name, f"{problem}, so they are never congested", "give them max_i_ka")
+        case = replace(case, warnings=(*case.warnings, warning))
     for scale, factor in (
         (scale_line_capacity, settings.line_capacity_factor),
         (scale_impedance, settings.line_impedance_factor),

@@ -32,7 +32,7 @@ from peerwatt.agents.peer import Peer, PeerGroup
 from peerwatt.agents.regulation import regulation_source
 from peerwatt.agents.supplier import Supplier
 from peerwatt.agents.tso import Tso
-from peerwatt.errors import PeerwattError, PowerFlowError, SimulationError
+from peerwatt.errors import Fault, PeerwattError, PowerFlowError, SimulationError
 from peerwatt.grid.cases import GridCase
 from peerwatt.grid.forecast import ForecastErrors
 from peerwatt.grid.state import GridState
@@ -62,6 +62,7 @@ class Simulation(Model):
     Attributes:
         period: number of the next period.
         last: result of the period before, None at the start.
+        warnings: what was understood in a way that the user should know of; also in `manifest.json`.
 
     Raises:
         InputError: the scenario or the grid cannot be used; nothing has been written.
@@ -84,6 +85,7 @@ class Simulation(Model):
         self.streams = Streams(scenario.seed, replica)
         self.stopwatch = Stopwatch()
         self.case = limited(load_grid(scenario) if case is None else case, scenario.grid)
+        self.warnings: tuple[Fault, ...] = self.case.warnings
         self.running: bool = True
         self.period = 0
         self.last: PeriodResult | None = None
@@ -107,7 +109,9 @@ class Simulation(Model):
         try:
             self._start_agents()
             if out is not None:
-                self.recorder = Recorder(Path(out), scenario, self.case.network, self._vocabulary(), replica)
+                self.recorder = Recorder(
+                    Path(out), scenario, self.case.network, self._vocabulary(), replica, self.warnings
+                )
                 self.recorder.write_peers(peer_rows(self.context.population, self.case.network))
         except BaseException:
             self.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
@@ -50,17 +51,25 @@ class Recorder:
         network: the grid.
         vocabulary: names of everyone who can occur in a table.
         replica: number of the replica.
+        warnings: what the reader of the results should know of how scenario and grid were understood.
 
     Raises:
         ResultsError: the directory holds results already, or cannot be written.
     """
 
     def __init__(
-        self, directory: Path, scenario: Scenario, network: Network, vocabulary: Vocabulary, replica: int = 0
+        self,
+        directory: Path,
+        scenario: Scenario,
+        network: Network,
+        vocabulary: Vocabulary,
+        replica: int = 0,
+        warnings: Sequence[Fault] = (),
     ) -> None:
         self.directory = directory
         self._scenario = scenario
         self._replica = replica
+        self._warnings = [str(warning) for warning in warnings]
         self._grid = {"name": network.name, "hash": _hash(network.pandapower_json)}
         rows = Rows(network, vocabulary)
         self._rows = rows.by_table
@@ -142,6 +151,7 @@ class Recorder:
             "replica": self._replica,
             "scenario_hash": scenario.digest(),
             "grid": self._grid,
+            "warnings": self._warnings,
             "start": scenario.start.isoformat(),
             "period_s": scenario.time.period_s,
             "periods": scenario.time.periods,

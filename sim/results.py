@@ -70,6 +70,11 @@ class Results:
             raise _unreadable(file, error) from error
         return read if isinstance(read, dict) else {}
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """How scenario and grid were understood, where a user should know of it."""
+        return tuple(str(warning) for warning in self.manifest.get("warnings", ()))
+
     @cached_property
     def topology(self) -> dict[str, Any]:
         """Buses, lines, transformers and slack buses of the grid, by ``bus``, ``line``, ``trafo`` index."""

@@ -53,10 +53,12 @@ def _header(results: Results) -> str:
     )
     about = "".join(f"<span>{escape(text)}</span>" for text in _about(results))
     alarm = f'<p class="alarm">{escape(f"{ending.value}: {ending.remark}")}</p>' if ending.alarm else ""
+    warned = "".join(f"<li>{escape(warning)}</li>" for warning in results.warnings)
+    warnings = f'<ul class="warnings">{warned}</ul>' if warned else ""
     return (
         f"<h1>{escape(manifest.get('name') or 'results')}</h1>"
         + (f'<p class="lead">{escape(description)}</p>' if description else "")
-        + f'<p class="about">{about}</p>{alarm}<dl class="tiles">{tiles}</dl>'
+        + f'<p class="about">{about}</p>{alarm}{warnings}<dl class="tiles">{tiles}</dl>'
     )
 
 
