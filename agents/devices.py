@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
 
-__all__ = ["CURTAIL", "N_PRODUCTS", "RAISE", "REDUCE", "Batteries", "Outlook", "Units"]
+__all__ = ["CURTAIL", "N_PRODUCTS", "RAISE", "REDUCE", "Batteries", "Corridor", "Outlook", "Units"]
 
 N_BLOCKS = 6
 
@@ -196,6 +196,12 @@ class Units:
             np.concatenate([self.response, np.zeros(n)]),
         )
 
+    def scale_to(self, rows: IntArray, p_mw: float) -> None:
+        """Make the rated power of some units p_mw in sum; profiles, power factors and response stay."""
+        factor = p_mw / self.p_rated_mw[rows].sum()
+        for column in (self.p_scale_mw, self.q_scale_mvar, self.p_rated_mw):
+            column[rows] *= factor
+
     def without_ev_of(self, peers: IntArray) -> Units:
         """Return the units less the charging points of some peers."""
         rows = np.flatnonzero(~(self.is_ev & np.isin(self.peer, peers)))
@@ -241,6 +247,14 @@ class Units:
         return csr_array((value, (block * n_peers + owner, column)), shape=(N_BLOCKS * n_peers, n_columns + 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Corridor:
+    """Bounds of the energy in batteries at the end of a period, each (n_peers,)."""
+
+    low_mwh: FloatArray
+    high_mwh: FloatArray
+
+
 @dataclass(slots=True)
 class Batteries:
     """One battery per peer (several are joined), dispatched for self-consumption first.
@@ -264,22 +278,32 @@ class Batteries:
         """Peers without batteries."""
         return cls(np.zeros(n_peers), np.zeros(n_peers), np.ones(n_peers), np.zeros(n_peers), np.zeros(n_peers))
 
-    def dispatch(self, surplus_mw: FloatArray, period_h: float) -> FloatArray:
+    def dispatch(self, surplus_mw: FloatArray, period_h: float, corridor: Corridor | None = None) -> FloatArray:
         """Self-consumption first: take what the peer has left over, give what it lacks.
 
         Args:
             surplus_mw: (n_peers,) generation less load.
             period_h: length of the period, h.
+            corridor: within which the energy has to be when the period ends, as far as the power goes; then a battery
+                charges from the grid or feeds into it where the surplus does not do it.
 
         Returns:
             (n_peers,) power, positive when discharging, within power and energy limits.
         """
         way = np.sqrt(self.efficiency)
-        room_mw = np.maximum(self.e_mwh - self.soc_mwh, 0.0) / (way * period_h)
-        stored_mw = self.soc_mwh * way / period_h
-        charge = np.minimum(np.minimum(np.maximum(surplus_mw, 0.0), self.p_mw), room_mw)
-        discharge = np.minimum(np.minimum(np.maximum(-surplus_mw, 0.0), self.p_mw), stored_mw)
-        return discharge - charge
+        most_in = np.minimum(self.p_mw, np.maximum(self.e_mwh - self.soc_mwh, 0.0) / (way * period_h))
+        most_out = np.minimum(self.p_mw, self.soc_mwh * way / period_h)
+        charge = np.minimum(np.maximum(surplus_mw, 0.0), most_in)
+        discharge = np.minimum(np.maximum(-surplus_mw, 0.0), most_out)
+        if corridor is None:
+            return discharge - charge
+        keep = self._kept(period_h)
+        least, most = (
+            self._power(self.soc_mwh - np.divide(edge, keep, out=np.zeros_like(edge), where=keep > 0.0), period_h)
+            for edge in (corridor.high_mwh, corridor.low_mwh)
+        )
+        power: FloatArray = np.clip(np.clip(discharge - charge, least, most), -most_in, most_out)
+        return power
 
     def apply(self, power_mw: FloatArray, period_h: float) -> None:
         """Charge and discharge for one period.
@@ -291,5 +315,31 @@ class Batteries:
         way = np.sqrt(self.efficiency)
         flow = np.where(power_mw > 0.0, power_mw / way, power_mw * way) * period_h
         # Limits are exact in `dispatch`; the clip takes off rounding of the last digit only.
-        soc = np.clip(self.soc_mwh - flow, 0.0, self.e_mwh)
-        self.soc_mwh[:] = soc * (1.0 - self.self_discharge_per_day) ** (period_h / 24.0)
+        self.soc_mwh[:] = np.clip(self.soc_mwh - flow, 0.0, self.e_mwh) * self._kept(period_h)
+
+    def corridor(self, goal_mwh: FloatArray, left_h: float, return_h: float | None) -> Corridor | None:
+        """Within which the energy has to be so that it can come to a goal in even steps.
+
+        In the last `return_h` hours the distance from the goal may be at most the capacity times the share of these
+        hours that is left, and at most what the power can make up for in the time that is left.
+
+        Args:
+            goal_mwh: (n_peers,) energy at the end of the run.
+            left_h: time from the end of the period to the end of the run, h.
+            return_h: the hours in which batteries come back to the goal; None where they need not.
+        """
+        if return_h is None or left_h >= return_h:
+            return None
+        wide, way = self.e_mwh * (left_h / return_h), np.sqrt(self.efficiency)
+        below = np.minimum(wide, self.p_mw * way * left_h)
+        above = np.minimum(wide, self.p_mw / way * left_h)
+        return Corridor(np.maximum(goal_mwh - below, 0.0), np.minimum(goal_mwh + above, self.e_mwh))
+
+    def _kept(self, period_h: float) -> FloatArray:
+        """Share of the energy that self-discharge leaves in a period."""
+        return np.asarray((1.0 - self.self_discharge_per_day) ** (period_h / 24.0), dtype=np.float64)
+
+    def _power(self, taken_mwh: FloatArray, period_h: float) -> FloatArray:
+        """Power, positive when discharging, that takes some energy out in a period."""
+        way = np.sqrt(self.efficiency)
+        return np.where(taken_mwh > 0.0, taken_mwh * way, taken_mwh / way) / period_h

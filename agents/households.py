@@ -17,14 +17,12 @@ from peerwatt.agents.costs import Costs, cost_faults
 from peerwatt.agents.devices import Batteries, Units
 from peerwatt.agents.messages import FloatArray, IntArray
 from peerwatt.agents.population import Population
-from peerwatt.agents.settings import PopulationSettings
+from peerwatt.agents.settings import PeerSettings, PopulationSettings
 from peerwatt.errors import Fault, ScenarioError
 from peerwatt.grid.cases import GridCase
 from peerwatt.registry import nearest
 
 __all__ = ["build_population"]
-
-STORAGE_SELF_DISCHARGE_PER_DAY = 0.0013  # as SimBench's home storages
 
 
 @dataclass(slots=True)
@@ -77,6 +75,7 @@ def build_population(case: GridCase, settings: PopulationSettings, rng: np.rando
         code,
         case.series.values.shape[1],
         _own_costs(draft, settings),
+        settings.storage_return_h,
     )
 
 
@@ -223,10 +222,16 @@ def _own_pv(draft: _Draft, settings: PopulationSettings, pattern: tuple[int, flo
         gains = gains[~owns[gains]]
         draft.units = draft.units.with_pv(gains, settings.pv_mw, per_mw, column)
     for name, own in sorted(settings.peers.items()):
-        if own.pv_mw is not None:
-            row = np.array([draft.name.index(name)])
-            draft.units = draft.units.without_pv_of(row)
-            draft.units = draft.units.with_pv(row[: own.pv_mw > 0.0], own.pv_mw, per_mw, column)
+        if own.pv_mw is None:
+            continue
+        row = draft.name.index(name)
+        plants = np.flatnonzero(draft.units.is_pv & (draft.units.peer == row))
+        if not own.pv_mw:
+            draft.units = draft.units.without_pv_of(np.array([row]))
+        elif draft.units.p_rated_mw[plants].any():
+            draft.units.scale_to(plants, own.pv_mw)
+        else:
+            draft.units = draft.units.with_pv(np.array([row]), own.pv_mw, per_mw, column)
 
 
 def _chargers(units: Units) -> Units:
@@ -252,8 +257,13 @@ def _own_evs(draft: _Draft, settings: PopulationSettings, chargers: Units, rng: 
         gains = np.sort(order[:wanted])
         _charge(draft, gains[~owns[gains]], settings.ev_mw, chargers, chance)
     for row, ev_mw in sorted(own.items()):
-        draft.units = draft.units.without_ev_of(np.array([row]))
-        _charge(draft, np.array([row])[: ev_mw > 0.0], ev_mw, chargers, chance)
+        points = np.flatnonzero(draft.units.is_ev & (draft.units.peer == row))
+        if not ev_mw:
+            draft.units = draft.units.without_ev_of(np.array([row]))
+        elif draft.units.p_rated_mw[points].any():
+            draft.units.scale_to(points, ev_mw)
+        else:
+            _charge(draft, np.array([row]), ev_mw, chargers, chance)
 
 
 def _charge(draft: _Draft, peers: IntArray, p_mw: float, chargers: Units, chance: FloatArray) -> None:
@@ -286,8 +296,42 @@ def _own_batteries(draft: _Draft, settings: PopulationSettings, rng: np.random.G
         _set_battery(batteries, gains, settings.storage_mwh, settings.storage_mw, settings)
     for name, own in sorted(settings.peers.items()):
         if own.storage_mwh is not None:
-            power = own.storage_mwh * settings.storage_mw / settings.storage_mwh
-            _set_battery(batteries, np.array([draft.name.index(name)]), own.storage_mwh, power, settings)
+            _resize(batteries, draft.name.index(name), own.storage_mwh, settings)
+    if settings.storage_initial_charge is not None:
+        batteries.soc_mwh[:] = settings.storage_initial_charge * batteries.e_mwh
+    faults: list[Fault] = []
+    for name, own in settings.peers.items():
+        row = draft.name.index(name)
+        if own.storage_keys and not batteries.e_mwh[row]:
+            where = f"population.peers.{name}.{own.storage_keys[0]}"
+            faults.append(Fault(where, "this peer has no battery", "give its capacity too, storage_mwh"))
+        _tune(batteries, row, own)
+    if faults:
+        raise ScenarioError(faults)
+
+
+def _resize(batteries: Batteries, row: int, e_mwh: float, settings: PopulationSettings) -> None:
+    """Give one peer another capacity and leave all else as it is, the share that is charged too."""
+    before = batteries.e_mwh[row]
+    if before and e_mwh:
+        batteries.soc_mwh[row] *= e_mwh / before
+        batteries.e_mwh[row] = e_mwh
+    else:
+        power = e_mwh * settings.storage_mw / settings.storage_mwh
+        _set_battery(batteries, np.array([row]), e_mwh, power, settings)
+
+
+def _tune(batteries: Batteries, row: int, own: PeerSettings) -> None:
+    """Set what a scenario says of one peer's battery besides its capacity."""
+    for values, given in (
+        (batteries.p_mw, own.storage_mw),
+        (batteries.efficiency, own.storage_efficiency),
+        (batteries.self_discharge_per_day, own.storage_self_discharge_per_day),
+    ):
+        if given is not None:
+            values[row] = given
+    if own.storage_initial_charge is not None:
+        batteries.soc_mwh[row] = own.storage_initial_charge * batteries.e_mwh[row]
 
 
 def _set_battery(
@@ -297,7 +341,7 @@ def _set_battery(
     batteries.p_mw[peers] = p_mw
     batteries.soc_mwh[peers] = 0.0
     batteries.efficiency[peers] = settings.storage_efficiency
-    batteries.self_discharge_per_day[peers] = STORAGE_SELF_DISCHARGE_PER_DAY
+    batteries.self_discharge_per_day[peers] = settings.storage_self_discharge_per_day
 
 
 def _owners_first(owns: np.ndarray[tuple[int], np.dtype[np.bool_]], rng: np.random.Generator) -> IntArray:

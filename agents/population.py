@@ -39,6 +39,8 @@ class Population:
         strategy_code: which of them each peer follows.
         n_columns: number of profiles that the units refer to.
         costs: cost functions of their own, if any peer has one.
+        return_h: hours at the end of the run in which batteries return to what they began with, None if never.
+        soc_initial_mwh: energy in the batteries at the start.
         virtual: 1 for the TSO's virtual load, 0 for every other peer.
         p_traded_mw: net power it has sold to other peers in this period, as far as it was told.
         p_change_mw: by how much that moves its net power.
@@ -62,6 +64,8 @@ class Population:
     strategy_code: IntArray
     n_columns: int
     costs: Costs | None = None
+    return_h: float | None = None
+    soc_initial_mwh: FloatArray = field(init=False)
     virtual: FloatArray = field(init=False)
     p_traded_mw: FloatArray = field(init=False)
     p_change_mw: FloatArray = field(init=False)
@@ -79,6 +83,7 @@ class Population:
 
     def __post_init__(self) -> None:
         n = len(self.name)
+        self.soc_initial_mwh = self.batteries.soc_mwh.copy()
         self.virtual = np.zeros(n)
         self.p_traded_mw = np.zeros(n)
         self.p_change_mw = np.zeros(n)
@@ -125,6 +130,7 @@ class Population:
             np.append(code, strategies.index(_ITS_STRATEGY)),
             self.n_columns,
             None if self.costs is None else self.costs.extended(1),
+            self.return_h,
         )
         extended.virtual[-1] = 1.0
         return extended

@@ -18,6 +18,8 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Correlation = Annotated[float, Field(ge=0.0, lt=1.0)]
 Price = Annotated[float, Field(ge=-10_000.0, le=100_000.0, allow_inf_nan=False)]
 LoadKind = Literal["household", "commercial", "agriculture", "industry", "aggregate", "heat_pump", "ev"]
+Efficiency = Annotated[float, Field(gt=0.0, le=1.0)]
+SelfDischarge = Annotated[float, Field(ge=0.0, lt=1.0)]
 HouseholdPower = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -41,17 +43,42 @@ class PeerSettings(Settings):
         None, description="Trading strategy of this peer; by default drawn by shares."
     )
     pv_mw: float | None = Field(
-        None, ge=0.0, le=10.0, description="Rated PV power, MW (5 kW is 0.005), in place of the grid's own."
+        None,
+        ge=0.0,
+        le=10.0,
+        description="Rated PV power, MW (5 kW is 0.005); plants that it has keep their profiles, 0 takes them away.",
     )
     storage_mwh: float | None = Field(
         None,
         ge=0.0,
         le=100.0,
-        description="Battery capacity, MWh (10 kWh is 0.01), in place of the grid's own.",
+        description="Battery capacity, MWh (10 kWh is 0.01); all else of a battery that it has stays. An added one "
+        "has the population's values, and power in proportion to capacity.",
+    )
+    storage_mw: float | None = Field(
+        None, gt=0.0, le=100.0, description="Power of its battery, MW; by default what the battery has."
+    )
+    storage_efficiency: Efficiency | None = Field(
+        None, description="Round-trip efficiency of its battery, 0 to 1; by default what the battery has."
+    )
+    storage_self_discharge_per_day: SelfDischarge | None = Field(
+        None, description="Share of its energy that its battery loses per day; by default what the battery has."
+    )
+    storage_initial_charge: Share | None = Field(
+        None, description="Energy in its battery at the start, as a share of the capacity; by default the population's."
     )
     ev_mw: float | None = Field(
-        None, ge=0.0, le=10.0, description="Rated power of its charging point, MW, in place of the grid's own."
+        None,
+        ge=0.0,
+        le=10.0,
+        description="Rated power of its charging points, MW; those that it has keep their profiles, 0 takes them away.",
     )
+
+    @property
+    def storage_keys(self) -> tuple[str, ...]:
+        """Which keys say something of a battery that has to be there."""
+        keys = ("storage_mw", "storage_efficiency", "storage_self_discharge_per_day", "storage_initial_charge")
+        return tuple(key for key in keys if getattr(self, key) is not None)
 
 
 class CostSettings(Settings):
@@ -97,8 +124,20 @@ class PopulationSettings(Settings):
     )
     storage_mwh: HouseholdPower = Field(0.010, description="Capacity of an added battery, MWh (10 kWh is 0.010).")
     storage_mw: HouseholdPower = Field(0.005, description="Power of an added battery, MW (5 kW is 0.005).")
-    storage_efficiency: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        0.95, description="Round-trip efficiency of an added battery, 0 to 1."
+    storage_efficiency: Efficiency = Field(0.95, description="Round-trip efficiency of an added battery, 0 to 1.")
+    storage_self_discharge_per_day: SelfDischarge = Field(
+        0.0013, description="Share of its energy that an added battery loses per day, 0 to 1; as SimBench's batteries."
+    )
+    storage_initial_charge: Share | None = Field(
+        None,
+        description="Energy in every battery at the start, as a share of its capacity; by default what the grid says, "
+        "and 0 in added ones.",
+    )
+    storage_return_h: Annotated[float, Field(gt=0.0, le=8784.0)] | None = Field(
+        None,
+        description="Hours before the end in which every battery returns to the energy that it began with, in even "
+        "steps, from the grid and into it where need be; by default batteries end as it comes. What their power is too "
+        "small for is left over: `stored_change_mwh`.",
     )
     ev_share: Share | None = Field(
         None,

@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+_LEAST_MWH = 1e-6  # of stored energy that is told, 1 Wh
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One line of the outcome.
@@ -133,12 +136,31 @@ def facts(results: Results) -> list[Fact]:
         lines.append(Fact("Self-consumption", f"{kpi['self_consumption_percent']:.1f} %", "of available generation"))
     if float(kpi.get("curtailed_mwh", 0.0)) > 0.0:
         lines.append(Fact("Curtailed", energy(float(kpi["curtailed_mwh"])), "generation not used for the grid's sake"))
+    lines += _storage_facts(results)
     if "self_sufficiency_percent" in kpi:
         lines.append(Fact("Self-sufficiency", f"{kpi['self_sufficiency_percent']:.1f} %", "of consumption"))
     if "losses_mwh" in kpi:
         share = f"{kpi['losses_percent']:.2f} % of consumption" if "losses_percent" in kpi else ""
         lines.append(Fact("Grid losses", energy(float(kpi["losses_mwh"])), share))
     return lines + _grid_facts(results) + _message_facts(results)
+
+
+def _storage_facts(results: Results) -> list[Fact]:
+    """What batteries hold more or less at the end than at the start; nothing where nothing was ever stored."""
+    kpi, population = results.kpi, results.scenario.get("population")
+    change, losses = float(kpi.get("stored_change_mwh", 0.0)), float(kpi.get("battery_losses_mwh", 0.0))
+    if max(abs(change), abs(losses)) < _LEAST_MWH:
+        return []
+    worth = abs(float(kpi.get("stored_change_eur", 0.0)))
+    remarks = [f"lost in batteries: {energy(losses)}"]
+    if abs(change) >= _LEAST_MWH:
+        remarks.insert(0, f"worth {money(worth)} EUR at feed-in, in no cost")
+    value = f"{energy(abs(change))} {'less' if change < 0.0 else 'more'}"
+    returns = isinstance(population, dict) and population.get("storage_return_h") is not None
+    missed = returns and abs(change) >= _LEAST_MWH
+    if missed:
+        remarks.append("their power was too small to return to the initial charge")
+    return [Fact("Stored at the end", value, "; ".join(remarks), alarm=missed)]
 
 
 def _market_facts(results: Results) -> list[Fact]:

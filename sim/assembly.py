@@ -221,4 +221,5 @@ def peer_rows(population: Population, network: Network) -> dict[str, Any]:
         "p_generation_mw": generation,
         "p_storage_mw": population.batteries.p_mw,
         "e_storage_mwh": population.batteries.e_mwh,
+        "soc_initial_mwh": population.soc_initial_mwh,
     }

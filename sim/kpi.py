@@ -12,10 +12,15 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``demand_mwh``, ``feed_in_mwh`` | net consumption and net feed-in of peers, summed over peers and periods |
 | ``consumption_mwh``, ``generation_mwh`` | what loads used and generators gave, behind the meter included |
 | ``curtailed_mwh`` | generation that was there, and that an activation or an order of the DSO kept from being used |
-| ``self_sufficiency_percent`` | share of ``consumption_mwh`` that the peers together did not draw from outside |
-| ``self_consumption_percent`` | share of what was there, generated or curtailed, that the peers together used |
+| ``self_sufficiency_percent`` | share of ``consumption_mwh`` drawn neither from outside nor from the initial charge |
+| ``self_consumption_percent`` | share of what was there, generated or curtailed, neither fed out nor stored |
+| ``stored_initial_mwh``, ``stored_final_mwh`` | energy in the batteries at the start and at the end |
+| ``stored_change_mwh`` | by how much more there is at the end |
+| ``stored_change_eur`` | its worth at the feed-in price, which is part of no cost and of no saving |
+| ``battery_losses_mwh`` | what batteries lost by conversion and self-discharge; used, for self-consumption |
 | ``import_mwh``, ``export_mwh`` | energy from and to the external grid |
-| ``peak_import_mw`` | highest power from the external grid |
+| ``peak_import_mw``, ``peak_import_period`` | highest power from the external grid; period in which it occurred |
+| ``peak_import_storage_mw`` | power of all batteries in that period, positive when they discharge (needs ``agent``) |
 | ``losses_mwh`` | losses of lines and transformers |
 | ``losses_percent`` | losses as a share of the consumption in the same (converged) periods |
 | ``min_vm_pu``, ``max_vm_pu`` | lowest and highest voltage |
@@ -86,6 +91,7 @@ from peerwatt.agents.population import VIRTUAL_LOAD
 from peerwatt.sim.columns import at_stage, codes, numbers
 from peerwatt.sim.kpi_disclosure import disclosure_figures
 from peerwatt.sim.kpi_market import coordination_figures, money_figures
+from peerwatt.sim.kpi_storage import Stored
 from peerwatt.sim.kpi_strategy import strategy_figures
 from peerwatt.sim.tables import Stage
 
@@ -131,7 +137,9 @@ def compute_kpis(tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) ->
     if "period" in tables:
         figures |= _market(tables["period"])
     if "agent" in tables:
-        figures |= _energy(tables["agent"], hours)
+        stored = Stored.of(tables["agent"], tables.get("peer"), hours)
+        figures |= _energy(tables["agent"], stored, hours)
+        figures |= stored.figures(manifest.get("feed_in_eur_per_mwh"))
         figures |= _share("p2p_share_of_demand_percent", figures.get("p2p_volume_mwh"), figures["demand_mwh"])
     if "period" in tables:
         figures |= _exchange(tables, hours)
@@ -184,15 +192,16 @@ def _net_energy(agent: pa.Table, hours: float) -> tuple[Floats, Floats]:
     return np.asarray(demand, dtype=np.float64), np.asarray(feed_in, dtype=np.float64)
 
 
-def _energy(agent: pa.Table, hours: float) -> dict[str, Kpi]:
+def _energy(agent: pa.Table, stored: Stored, hours: float) -> dict[str, Kpi]:
     demand, feed_in = _net_energy(agent, hours)
     drawn, fed_out = np.maximum(demand - feed_in, 0.0).sum(), np.maximum(feed_in - demand, 0.0).sum()
     measured = ("p_load_mw", "p_generation_mw", "p_curtailed_mw")
     used, given, curtailed = (float(np.nansum(numbers(agent, name)) * hours) for name in measured)
     figures: dict[str, Kpi] = {"demand_mwh": float(demand.sum()), "feed_in_mwh": float(feed_in.sum())}
     figures |= {"consumption_mwh": used, "generation_mwh": given, "curtailed_mwh": curtailed}
-    figures |= _share("self_sufficiency_percent", max(used - drawn, 0.0), used)
-    return figures | _share("self_consumption_percent", max(given - fed_out, 0.0), given + curtailed)
+    figures |= _share("self_sufficiency_percent", max(used - drawn - stored.emptied_mwh, 0.0), used)
+    own = max(given - fed_out - stored.filled_mwh, 0.0)
+    return figures | _share("self_consumption_percent", own, given + curtailed)
 
 
 def _share(name: str, part: Kpi | None, whole: Kpi) -> dict[str, Kpi]:
@@ -215,10 +224,14 @@ def _exchange(tables: Mapping[str, pa.Table], hours: float) -> dict[str, Kpi]:
         "peak_import_mw": float(np.maximum(slack[known], 0.0).max()),
         "losses_mwh": float(np.nansum(losses) * hours),
     }
+    peak = int(numbers(rows, "period")[np.nanargmax(slack)])
+    figures["peak_import_period"] = peak
     if "agent" in tables:
         agent, solved = tables["agent"], numbers(rows, "period")[np.isfinite(losses)]
         used = np.nan_to_num(numbers(agent, "p_load_mw")[np.isin(numbers(agent, "period"), solved)])
         figures |= _share("losses_percent", figures["losses_mwh"], float(used.sum()) * hours)
+        then = numbers(agent, "period") == peak
+        figures["peak_import_storage_mw"] = float(np.nansum(numbers(agent, "p_storage_mw")[then]))
     return figures
 
 

@@ -5,7 +5,7 @@ One place for one period of one run, and for all periods of all replicas in lock
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,6 +74,15 @@ class Metered:
             ),
             reference_payment_eur=payment_without_trading(reference_mw, tariff, period_h),
         )
+
+    def at_meter(self, delivered_mw: FloatArray, battery_mw: FloatArray) -> Metered:
+        """Return it with the consumption that the meters saw, where it depends on the voltage.
+
+        Args:
+            delivered_mw: (n_peers,) net power at the meters.
+            battery_mw: (n_peers,) dispatch of the batteries.
+        """
+        return replace(self, p_load_mw=self.p_generation_mw + battery_mw - delivered_mw)
 
 
 def payment_without_trading(p_mw: FloatArray, tariff: TariffSettings, period_h: float) -> FloatArray:

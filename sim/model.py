@@ -147,7 +147,8 @@ class Simulation(Model):
         context.network, context.engine, context.noise = condition.network, condition.engine, condition.noise
         self._bus.link = replace(self._bus.link, loss=max(self.settings.communication.loss, condition.loss))
         supplied = condition.supplied[context.population.bus]
-        context.draft = open_period(context, self.period, self._profiles[self.period], self._errors, supplied)
+        left_h = (self.n_periods - self.period - 1) * context.period_h
+        context.draft = open_period(context, self.period, self._profiles[self.period], self._errors, supplied, left_h)
         try:
             self.clock.run_until((self.period + 1) * length_s)
             context.population.batteries.apply(context.draft.battery_mw, context.period_h)

@@ -50,6 +50,7 @@ class PeriodResult:
         p_load_mw: consumption delivered, positive.
         p_generation_mw: generation delivered.
         p_curtailed_mw: generation that was there and that an activation or an order kept from being delivered.
+        p_storage_mw: power of the batteries, positive when they discharge.
         p_traded_mw: net power sold to other peers.
         soc_mwh: energy in the batteries at the end.
         utility_eur: value of the consumption that trading added.
@@ -78,6 +79,7 @@ class PeriodResult:
     p_load_mw: FloatArray
     p_generation_mw: FloatArray
     p_curtailed_mw: FloatArray
+    p_storage_mw: FloatArray
     p_traded_mw: FloatArray
     soc_mwh: FloatArray
     utility_eur: FloatArray
@@ -91,6 +93,7 @@ def open_period(
     profiles: FloatArray,
     errors: tuple[ForecastErrors, ForecastErrors],
     supplied: BoolArray,
+    left_h: float,
 ) -> PeriodDraft:
     """Open a period: what will happen in it, and what the peers expect of it.
 
@@ -100,13 +103,16 @@ def open_period(
         profiles: (n_columns,) values of the profiles.
         errors: forecast errors of loads and of generation.
         supplied: (n_peers,) who has a way to an external grid; the others neither use nor feed in anything.
+        left_h: time from the end of the period to the end of the run, h.
     """
     population, n = context.population, len(context.population)
     realised = population.outlook(profiles).scaled(supplied, supplied)
     sure = np.ones(n - population.n_real)  # a virtual load has nothing to forecast
     expected = realised.scaled(*(np.append(error.factor(), sure) for error in errors))
-    battery = population.batteries.dispatch(expected.load_mw + expected.generation_mw, context.period_h)
-    usual = expected.load_mw + expected.generation_mw + battery
+    own = expected.load_mw + expected.generation_mw
+    corridor = population.batteries.corridor(population.soc_initial_mwh, left_h, population.return_h)
+    battery = np.where(supplied, population.batteries.dispatch(own, context.period_h, corridor), 0.0)
+    usual = own + battery
     population.forget()
     position = Position.of(usual, expected.band_mw, context.tariff)
     if population.costs is not None:
@@ -149,6 +155,8 @@ def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> P
         tariff,
         period_h,
     )
+    if context.network.voltage_dependence is not None:
+        used = used.at_meter(draft.p_delivered_mw, draft.battery_mw)
     entries = Entries.concat([*draft.trade_entries, *draft.entries])
     paid = np.bincount(entries.payer, entries.amount_eur, context.n_accounts)
     received = np.bincount(entries.payee, entries.amount_eur, context.n_accounts)
@@ -174,6 +182,7 @@ def publish(draft: PeriodDraft, context: Context, messages: list[Delivery]) -> P
         p_load_mw=used.p_load_mw,
         p_generation_mw=used.p_generation_mw,
         p_curtailed_mw=used.p_curtailed_mw,
+        p_storage_mw=draft.battery_mw,
         p_traded_mw=draft.p_traded_mw,
         soc_mwh=context.population.batteries.soc_mwh.copy(),
         utility_eur=used.utility_eur,

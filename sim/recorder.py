@@ -157,6 +157,7 @@ class Recorder:
             "periods": scenario.time.periods,
             "periods_done": self._done,
             "stages": list(scenario.stages),
+            "feed_in_eur_per_mwh": scenario.tariff.feed_in_eur_per_mwh,
             "exit_state": exit_state,
             "reason": reason,
             "wall_s": round(wall_s, 3),

@@ -382,6 +382,7 @@ def _agent(result: PeriodResult) -> Columns:
         "p_load_mw": result.p_load_mw,
         "p_generation_mw": result.p_generation_mw,
         "p_curtailed_mw": result.p_curtailed_mw,
+        "p_storage_mw": result.p_storage_mw,
         "p_traded_mw": result.p_traded_mw,
         "soc_mwh": result.soc_mwh,
         "utility_eur": result.utility_eur,

@@ -234,6 +234,7 @@ TABLES: dict[str, pa.Schema] = {
             _value("p_load_mw", "MW", "consumption delivered, positive"),
             _value("p_generation_mw", "MW", "generation delivered"),
             _value("p_curtailed_mw", "MW", "generation that an activation or an order kept from being delivered"),
+            _value("p_storage_mw", "MW", "power of the batteries, positive when they discharge"),
             _value("p_traded_mw", "MW", "net power sold to other peers"),
             _value("soc_mwh", "MWh", "energy in the battery at the end of the period"),
             _value("utility_eur", "EUR", "value of the consumption that trading added"),
@@ -251,6 +252,7 @@ TABLES: dict[str, pa.Schema] = {
             _value("p_generation_mw", "MW", "rated power of its generators"),
             _value("p_storage_mw", "MW", "rated power of its batteries"),
             _value("e_storage_mwh", "MWh", "capacity of its batteries"),
+            _value("soc_initial_mwh", "MWh", "energy in its batteries at the start"),
         ]
     ),
 }

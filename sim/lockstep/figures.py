@@ -88,7 +88,9 @@ def figures(member: Member, place: int, course: Course, network: Network) -> dic
         "peer": _peers(member, network, peers),
     }
     tables = {name: _table(name, own) for name, own in columns.items()}
-    return compute_kpis(tables, {"period_s": member.context.period_s})
+    context = member.context
+    manifest = {"period_s": context.period_s, "feed_in_eur_per_mwh": context.tariff.feed_in_eur_per_mwh}
+    return compute_kpis(tables, manifest)
 
 
 def _table(name: str, columns: Mapping[str, Any]) -> pa.Table:

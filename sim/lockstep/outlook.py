@@ -64,6 +64,7 @@ class Ahead:
         forecast: what the peers expect.
         battery_mw: dispatch of the batteries, positive when discharging.
         soc_mwh: energy in the batteries at the begin of the period.
+        soc_after_mwh: energy in them at its end.
         position: what the peers bring to the market.
     """
 
@@ -72,6 +73,7 @@ class Ahead:
     forecast: Outlook
     battery_mw: FloatArray
     soc_mwh: FloatArray
+    soc_after_mwh: FloatArray
     position: Position
 
     def draft(self, replica: int, period: int) -> PeriodDraft:
@@ -127,9 +129,10 @@ def look_ahead(scenario: Scenario, members: list[Member], profiles: FloatArray, 
     )
     usual = forecast.load_mw + forecast.generation_mw
     period_h = scenario.time.period_s / 3600.0
-    battery, soc = _dispatched(shape, _joined([member.population.batteries for member in members]), usual, period_h)
+    batteries, return_h = _joined([member.population.batteries for member in members]), members[0].population.return_h
+    battery, soc, after = _dispatched(shape, batteries, usual, there, period_h, return_h)
     position = Position.of(usual + battery, forecast.band_mw, scenario.tariff)
-    return Ahead(shape, realised, forecast, battery, soc, position)
+    return Ahead(shape, realised, forecast, battery, soc, after, position)
 
 
 def _factors(shape: Shape, members: list[Member], stream: str, model: ErrorModel) -> FloatArray:
@@ -146,14 +149,31 @@ def _joined(batteries: list[Batteries]) -> Batteries:
 
 
 def _dispatched(
-    shape: Shape, batteries: Batteries, surplus_mw: FloatArray, period_h: float
-) -> tuple[FloatArray, FloatArray]:
-    """Run the batteries through all periods: their power, and their energy at the begin of each, both flat."""
-    surplus = surplus_mw.reshape(shape.cube)
-    power, soc = np.empty(shape.cube), np.empty(shape.cube)
+    shape: Shape,
+    batteries: Batteries,
+    surplus_mw: FloatArray,
+    there: BoolArray,
+    period_h: float,
+    return_h: float | None,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Run the batteries through all periods: their power, and their energy at the begin and end of each, all flat.
+
+    Args:
+        shape: of flat arrays.
+        batteries: those of all replicas, at the start.
+        surplus_mw: generation less load, flat.
+        there: (n_replicas, 1, n_peers) who has a way to an external grid.
+        period_h: length of a period, h.
+        return_h: see `Batteries.corridor`.
+    """
+    surplus, supplied, goal = surplus_mw.reshape(shape.cube), there.ravel(), batteries.soc_mwh.copy()
+    power, soc, after = np.empty(shape.cube), np.empty(shape.cube), np.empty(shape.cube)
+    each = (shape.n_replicas, shape.n_peers)
     for period in range(shape.n_periods):
-        soc[:, period] = batteries.soc_mwh.reshape(shape.n_replicas, shape.n_peers)
-        own = batteries.dispatch(surplus[:, period].ravel(), period_h)
-        power[:, period] = own.reshape(shape.n_replicas, shape.n_peers)
+        soc[:, period] = batteries.soc_mwh.reshape(each)
+        corridor = batteries.corridor(goal, (shape.n_periods - period - 1) * period_h, return_h)
+        own = np.where(supplied, batteries.dispatch(surplus[:, period].ravel(), period_h, corridor), 0.0)
+        power[:, period] = own.reshape(each)
         batteries.apply(own, period_h)
-    return power.ravel(), soc.ravel()
+        after[:, period] = batteries.soc_mwh.reshape(each)
+    return power.ravel(), soc.ravel(), after.ravel()

@@ -114,11 +114,15 @@ def _together(setting: _Setting, replicas: Sequence[int]) -> list[dict[str, Kpi]
         scenario.tariff,
         setting.period_h,
     )
+    if condition.network.voltage_dependence is not None:
+        used = used.at_meter(delivered, ahead.battery_mw)
     agent = {
         "p_mw": delivered,
         "p_load_mw": used.p_load_mw,
         "p_generation_mw": used.p_generation_mw,
         "p_curtailed_mw": used.p_curtailed_mw,
+        "p_storage_mw": ahead.battery_mw,
+        "soc_mwh": ahead.soc_after_mwh,
         "utility_eur": used.utility_eur,
         "payment_eur": books.payment_eur,
         "reference_payment_eur": used.reference_payment_eur,

@@ -46,6 +46,41 @@ def test_a_battery_at_rest_loses_its_self_discharge() -> None:
     assert np.isclose(batteries.soc_mwh[0], 0.9)
 
 
+@given(
+    arrays(float, (12, 3), elements=st.floats(-0.01, 0.01)),
+    arrays(float, 3, elements=st.floats(0.0, 0.99)),
+    arrays(float, 3, elements=st.floats(0.5, 1.0)),
+    st.integers(1, 12),
+)
+def test_batteries_return_to_what_they_began_with(
+    surplus: np.ndarray, charge: np.ndarray, efficiency: np.ndarray, last: int
+) -> None:
+    """Their power is large enough here: to move the whole capacity in one period, either way."""
+    e_mwh, loss = np.array([0.01, 0.002, 0.0]), np.array([0.0, 0.2, 0.2])
+    batteries = Batteries(e_mwh, 4.0 * e_mwh / np.sqrt(0.5), efficiency, loss, charge * e_mwh)
+    free = Batteries(e_mwh, batteries.p_mw, efficiency, loss, charge * e_mwh)
+    begin = batteries.soc_mwh.copy()
+    for period, row in enumerate(surplus):
+        left = len(surplus) - period - 1
+        corridor = batteries.corridor(begin, left * 0.25, last * 0.25)
+        batteries.apply(batteries.dispatch(row, 0.25, corridor), 0.25)
+        if left < last:
+            assert (np.abs(batteries.soc_mwh - begin) <= e_mwh * left / last + 1e-12).all()
+        free.apply(free.dispatch(row, 0.25), 0.25)
+        if left >= last:  # until then it is as if there were no rule
+            assert np.array_equal(batteries.soc_mwh, free.soc_mwh)
+    assert np.allclose(batteries.soc_mwh, begin, atol=1e-12)
+
+
+def test_a_battery_that_is_too_weak_returns_as_far_as_its_power_goes() -> None:
+    weak = Batteries(np.ones(1), np.array([0.1]), np.array([0.64]), np.zeros(1), np.ones(1))
+    weak.apply(np.array([0.4]), 1.0)  # to a half
+    begin = np.ones(1)
+    for left in (1.0, 0.0):
+        weak.apply(weak.dispatch(np.zeros(1), 1.0, weak.corridor(begin, left, 2.0)), 1.0)
+    assert np.isclose(weak.soc_mwh[0], 0.5 + 2.0 * 0.1 * 0.8)
+
+
 def units() -> Units:
     return Units(
         peer=np.array([0, 0, 1]),

@@ -147,8 +147,74 @@ def test_batteries_are_given_and_taken(case: GridCase) -> None:
     assert (population.batteries.e_mwh > 0.0).all()
     assert population.batteries.e_mwh[1] == pytest.approx(0.01)  # its own
     assert not build(case, storage_share=0.0).batteries.e_mwh.any()
-    one = build(case, peers={"House 3": {"storage_mwh": 0.02}}).batteries
-    assert one.e_mwh[2] == 0.02
+    one = build(case, peers={"House 3": {"storage_mwh": 0.02}}, storage_initial_charge=0.25).batteries
+    assert (one.e_mwh[2], one.p_mw[2], one.soc_mwh[2]) == pytest.approx((0.02, 0.01, 0.005))
+    assert one.soc_mwh[1] == pytest.approx(0.0025)  # every battery's
+
+
+def of_battery(population: Population, row: int) -> dict[str, float]:
+    own = population.batteries
+    return {key: float(getattr(own, key)[row]) for key in own.__slots__}
+
+
+@pytest.fixture(scope="module")
+def stored() -> GridCase:
+    """The feeder with a battery of its own values at House 2, half full, and plants of its own orientation."""
+    net = feeder(6)
+    net.storage["soc_percent"] = 50.0
+    net.storage["efficiency_percent"] = 80.0
+    net.storage["self-discharge_percent_per_day"] = 1.0
+    net.sgen["q_mvar"] = 0.002
+    return case_from_net(net, profiles=profiles(net, 4), name="stored")
+
+
+def test_the_capacity_of_a_peers_battery_changes_nothing_else(stored: GridCase) -> None:
+    usual = of_battery(build(stored), 1)
+    assert usual == {
+        "e_mwh": 0.01,
+        "p_mw": 0.005,
+        "efficiency": 0.8,
+        "self_discharge_per_day": 0.01,
+        "soc_mwh": 0.005,
+    }
+    larger = of_battery(build(stored, peers={"House 2": {"storage_mwh": 0.05}}), 1)
+    assert larger == pytest.approx(usual | {"e_mwh": 0.05, "soc_mwh": 0.025})  # still half full
+
+
+@pytest.mark.parametrize(
+    ("key", "changed", "value"),
+    [
+        ("storage_mw", "p_mw", 0.003),
+        ("storage_efficiency", "efficiency", 0.9),
+        ("storage_self_discharge_per_day", "self_discharge_per_day", 0.02),
+    ],
+)
+def test_each_value_of_a_peers_battery_has_a_key(stored: GridCase, key: str, changed: str, value: float) -> None:
+    found = of_battery(build(stored, peers={"House 2": {key: value}}), 1)
+    assert found == pytest.approx(of_battery(build(stored), 1) | {changed: value})
+
+
+def test_the_initial_charge_is_the_peers_else_the_populations_else_the_grids(stored: GridCase) -> None:
+    assert of_battery(build(stored), 1)["soc_mwh"] == pytest.approx(0.005)
+    assert of_battery(build(stored, storage_initial_charge=0.1), 1)["soc_mwh"] == pytest.approx(0.001)
+    own = {"House 2": {"storage_initial_charge": 0.9}}
+    assert of_battery(build(stored, storage_initial_charge=0.1, peers=own), 1)["soc_mwh"] == pytest.approx(0.009)
+
+
+def test_a_battery_that_is_not_there_cannot_be_set(stored: GridCase) -> None:
+    with pytest.raises(ScenarioError, match=r"population\.peers\.House 1\.storage_mw: this peer has no battery"):
+        build(stored, peers={"House 1": {"storage_mw": 0.003}})
+    gone = {"House 2": {"storage_mwh": 0.0, "storage_initial_charge": 0.5}}
+    with pytest.raises(ScenarioError, match=r"House 2\.storage_initial_charge"):
+        build(stored, peers=gone)
+
+
+def test_the_rating_of_a_peers_own_plant_keeps_its_profile_and_power_factor(stored: GridCase) -> None:
+    row = stored.series.values[1]
+    usual, larger = build(stored).outlook(row), build(stored, peers={"House 4": {"pv_mw": 0.02}}).outlook(row)
+    assert larger.generation_mw[3] == pytest.approx(2.0 * usual.generation_mw[3])
+    assert larger.generation_mvar[3] == pytest.approx(2.0 * usual.generation_mvar[3]) != 0.0
+    assert owners(build(stored, peers={"House 4": {"pv_mw": 0.0}})) == owners(build(stored)) - {"House 4"}
 
 
 def test_strategies_are_drawn_by_their_shares(case: GridCase) -> None:

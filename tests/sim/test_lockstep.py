@@ -108,9 +108,15 @@ def test_strategies_with_draws_memory_and_preferences_are_the_same(case: GridCas
             "grid.min_vm_pu": 0.999,
         },
         {"tariff.supply_eur_per_mwh": 100.0, "tariff.feed_in_eur_per_mwh": -20.0, "grid.engine": "lindistflow"},
+        {
+            "population.storage_share": 0.8,
+            "population.storage_initial_charge": 0.7,
+            "population.storage_self_discharge_per_day": 0.1,
+            "population.storage_return_h": 1.0,
+        },
         {"population.size": None, "population.pv_share": 0.0, "time.period_s": 3600, "time.periods": 1},
     ],
-    ids=["draws", "fees and limits", "a negative price", "one period"],
+    ids=["draws", "fees and limits", "a negative price", "stored energy", "one period"],
 )
 def test_settings_are_heeded(case: GridCase, changes: dict[str, Any]) -> None:
     assert_as_alone(scenario(changes), case)
