@@ -141,11 +141,13 @@ def case_from_net(net: pandapowerNet, profiles: pd.DataFrame | Path | None = Non
         GridDataError: the network cannot be used.
         ProfileError: the profiles cannot be used.
     """
-    from peerwatt.grid.convert import convert_net
+    from peerwatt.grid.convert import convert_arranged
+    from peerwatt.grid.netread import arranged
     from peerwatt.grid.profiles import read_profiles
     from peerwatt.grid.unit_table import read_units
 
-    network = convert_net(net, name)
+    net = arranged(net)
+    network = convert_arranged(net, name)
     units = read_units(net, name)
     if profiles is None:
         return GridCase(name, network, units, TimeSeries.constant())

@@ -20,13 +20,14 @@ from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Admittances, Bools, Floats, Ints
 from peerwatt.grid.check import check_net, element
 from peerwatt.grid.columns import column, flag, in_service, names
+from peerwatt.grid.netread import arranged
 from peerwatt.grid.network import Buses, Lines, Network, Trafos
 from peerwatt.grid.voltage_control import ZIP_COLUMNS, read_voltage_control
 
 if TYPE_CHECKING:
     from pandapower import pandapowerNet
 
-__all__ = ["INJECTION_TABLES", "convert_net", "quiet"]
+__all__ = ["INJECTION_TABLES", "convert_arranged", "convert_net", "net_text", "quiet"]
 
 INJECTION_TABLES = ("load", "sgen", "storage")
 """Tables whose power is replaced by the injections of a run."""
@@ -46,6 +47,8 @@ def quiet() -> Iterator[None]:
 def convert_net(net: pandapowerNet, name: str) -> Network:
     """Convert a pandapower network; the network given is not changed.
 
+    Whoever reads more of the network than this arranges it first and uses `convert_arranged`.
+
     Args:
         net: network of pandapower 3.
         name: what to call it in messages.
@@ -53,8 +56,12 @@ def convert_net(net: pandapowerNet, name: str) -> Network:
     Raises:
         GridDataError: everything that is missing, contradictory or not supported, all at once.
     """
+    return convert_arranged(arranged(net), name)
+
+
+def convert_arranged(net: pandapowerNet, name: str) -> Network:
+    """Convert what `peerwatt.grid.netread.arranged` gave, see `convert_net`."""
     check_net(net, name)
-    net = _ordered(net)
     with quiet():
         solved = _solve_without_load(net, name)
     buses, slack_bus = _buses(net), _slack_bus(net)
@@ -62,10 +69,8 @@ def convert_net(net: pandapowerNet, name: str) -> Network:
     live = admittances.live
     lines = _lines(net, live)
     trafos = _trafos(net, live[len(lines) :])
-    with quiet():
-        text = _to_json(net)
     generators, dependence = read_voltage_control(net, admittances, name)
-    return Network(name, buses, lines, trafos, slack_bus, admittances, text, generators, dependence)
+    return Network(name, buses, lines, trafos, slack_bus, admittances, net_text(net), generators, dependence)
 
 
 def _solve_without_load(net: pandapowerNet, name: str) -> Any:
@@ -92,17 +97,6 @@ def _solve_without_load(net: pandapowerNet, name: str) -> Any:
     _refuse_islands(bare, name)
     _refuse_contradictions(bare, name)
     return bare
-
-
-def _ordered(net: pandapowerNet) -> Any:
-    """The network with the elements in the order of their indices, so that no result depends on that of a file.
-
-    The profiles that SimBench keeps in its networks are left out: they are large.
-    """
-    ordered = type(net)({key: value for key, value in net.items() if key != "profiles"})
-    for table in (*INJECTION_TABLES, "bus", "line", "trafo", "switch", "ext_grid", "gen", "shunt", "impedance"):
-        ordered[table] = net[table].sort_index()
-    return ordered
 
 
 def _refuse_islands(solved: Any, name: str) -> None:
@@ -142,14 +136,12 @@ def _refuse_contradictions(solved: Any, name: str) -> None:
         raise GridDataError(faults)
 
 
-def _to_json(net: pandapowerNet) -> str:
-    """The network as pandapower writes it, without profiles and results."""
+def net_text(net: pandapowerNet) -> str:
+    """An arranged network as pandapower writes it."""
     import pandapower
 
-    copied = copy.deepcopy(net)
-    pandapower.toolbox.clear_result_tables(copied)
-    text = pandapower.to_json(copied, filename=None)
-    return str(text)
+    with quiet():
+        return str(pandapower.to_json(net, filename=None))
 
 
 def _buses(net: pandapowerNet) -> Buses:

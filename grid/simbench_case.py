@@ -13,7 +13,8 @@ import numpy as np
 
 from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.columns import texts
-from peerwatt.grid.convert import convert_net, quiet
+from peerwatt.grid.convert import convert_arranged, quiet
+from peerwatt.grid.netread import arranged
 from peerwatt.grid.network import Network
 from peerwatt.grid.series import TimeSeries
 from peerwatt.grid.unit_table import read_units
@@ -56,10 +57,11 @@ def build_simbench(code: str) -> tuple[Network, Units, TimeSeries]:
     Raises:
         GridDataError: unknown code, or a grid that cannot be used.
     """
-    net, where = simbench_net(code), f"simbench:{code}"
-    network = convert_net(net, where)
+    source, where = simbench_net(code), f"simbench:{code}"
+    net = arranged(source)
+    network = convert_arranged(net, where)
     units = read_units(net, where)
-    series, positions = _series(net, units)
+    series, positions = _series(net, source.profiles, units)
     p_column = np.full(len(units), CONSTANT, dtype=np.int64)
     q_column = p_column.copy()
     for row, (p_name, q_name) in enumerate(_columns(net, units)):
@@ -90,14 +92,14 @@ def _columns(net: Any, units: Units) -> list[tuple[str, str]]:
     return found
 
 
-def _series(net: Any, units: Units) -> tuple[TimeSeries, dict[str, int]]:
+def _series(net: Any, profiles: Any, units: Units) -> tuple[TimeSeries, dict[str, int]]:
     """The profile columns that units use, and their positions."""
     import pandas as pd
 
     wanted = {name for pair in _columns(net, units) for name in pair if name}
     values, columns = [], []
     for table in ("load", "powerplants", "renewables"):
-        frame = net.profiles[table]
+        frame = profiles[table]
         for name in frame.columns:
             if name in wanted and name not in columns:
                 columns.append(str(name))
@@ -105,7 +107,7 @@ def _series(net: Any, units: Units) -> tuple[TimeSeries, dict[str, int]]:
     missing = wanted - set(columns)
     if missing:
         raise GridDataError(Fault("simbench", f"profiles are missing: {', '.join(sorted(missing))}"))
-    time = net.profiles["load"]["time"]
+    time = profiles["load"]["time"]
     first = pd.to_datetime(str(time.iloc[0]), format="%d.%m.%Y %H:%M")
     series = TimeSeries(np.datetime64(first, "s"), _STEP_S, tuple(columns), np.column_stack(values))
     return series, {name: position for position, name in enumerate(columns)}

@@ -14,7 +14,6 @@ earthed both are open (Grainger and Stevenson, Power System Analysis, section 11
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,8 @@ from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Admittances, Complexes, Floats
 from peerwatt.grid.check import check_net
 from peerwatt.grid.columns import column, in_service, texts
-from peerwatt.grid.convert import convert_net, quiet
+from peerwatt.grid.convert import convert_arranged, net_text
+from peerwatt.grid.netread import arranged
 from peerwatt.grid.threephase_check import check_three_phase, windings
 from peerwatt.grid.threephase_network import ThreePhaseNetwork, ZeroSequence
 
@@ -50,31 +50,17 @@ def convert_three_phase(net: pandapowerNet, name: str) -> ThreePhaseNetwork:
     Raises:
         GridDataError: everything that is missing, contradictory or not supported, all at once.
     """
-    net = _ordered(net)
+    net = arranged(net)
     bare = _without_asymmetric(net)
     _check(bare, net, name)
-    grid = convert_net(bare, name)
+    grid = convert_arranged(bare, name)
     model = _with_t_circuits(grid.admittances, net, grid.n_line)
     zero = _zero_sequence(grid.admittances, net, grid.n_line)
     _refuse_floating(model, zero, grid.buses.name, name)
     p_mw, q_mvar = _injections(net)
     return ThreePhaseNetwork(
-        replace(grid, admittances=model, pandapower_json=_to_json(net)), zero, np.ascontiguousarray(p_mw), q_mvar
+        replace(grid, admittances=model, pandapower_json=net_text(net)), zero, np.ascontiguousarray(p_mw), q_mvar
     )
-
-
-def _ordered(net: Any) -> Any:
-    """A copy with the elements in the order of their indices, which is that of `Network`; without profiles, results."""
-    import pandas as pd
-
-    parts = {key: value for key, value in net.items() if key != "profiles"}
-    copied = copy.deepcopy(type(net)(parts))
-    for key in [key for key, value in parts.items() if isinstance(value, pd.DataFrame)]:
-        if key.startswith("res_"):
-            copied[key] = copied[key].iloc[:0]
-        elif not key.startswith("_"):
-            copied[key] = copied[key].sort_index()
-    return copied
 
 
 def _without_asymmetric(net: Any) -> Any:
@@ -96,13 +82,6 @@ def _check(bare: Any, net: Any, name: str) -> None:
             faults += [fault for fault in error.faults if fault.where not in known]
     if faults:
         raise GridDataError(faults)
-
-
-def _to_json(net: Any) -> str:
-    import pandapower
-
-    with quiet():
-        return str(pandapower.to_json(net, filename=None))
 
 
 def _injections(net: Any) -> tuple[Floats, Floats]:

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import numpy as np
+import pandapower as pp
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from peerwatt.grid import case_from_net, make_engine
+from peerwatt.grid.convert import quiet
+from peerwatt.grid.stored import to_parts
+from peerwatt.grid.threephase import three_phase_from_net
+from peerwatt.sim.model import Simulation
+from tests.grid.nets import CABLE, TRAFO, street
+from tests.grid.threephase_nets import feeder as unbalanced_feeder
+from tests.scenarios import START, small_scenario
+
+
+def everything():
+    """A network with two elements or more in every table, none like another, whose indices are in no order."""
+    net = pp.create_empty_network()
+    rng = np.random.default_rng(1)
+    buses = [int(index) for index in rng.permutation(40)[:10]]
+    for k, bus in enumerate(buses):
+        pp.create_bus(net, 20.0 if k < 2 else 0.4, name=f"bus {k}", index=bus, max_vm_pu=1.1 + 0.001 * k)
+    supply, ring, busbar, second, *street = buses
+    pp.create_ext_grid(net, supply, vm_pu=1.01, index=7)
+    pp.create_ext_grid(net, supply, vm_pu=1.01, index=3)
+    pp.create_line(net, supply, ring, 2.0, "NA2XS2Y 1x95 RM/25 12/20 kV", index=9)
+    for index, low, tap_pos in ((6, busbar, -1), (2, second, 1)):
+        pp.create_transformer(net, ring, low, TRAFO, tap_pos=tap_pos, index=index)
+    for k, (a, b) in enumerate(((busbar, street[0]), *pairwise(street), (second, street[5]))):
+        pp.create_line(net, a, b, 0.05 + 0.02 * k, CABLE, index=8 - k, parallel=1 + k % 2)
+    pp.create_switch(net, street[2], 8 - 3, et="l", closed=False, index=5)
+    pp.create_switch(net, busbar, 8, et="l", closed=True, index=1)
+    pp.create_switch(net, busbar, second, et="b", closed=False, index=4)
+    pp.create_impedance(net, busbar, street[1], 0.02, 0.03, 0.4, index=5)
+    pp.create_impedance(net, second, street[4], 0.05, 0.04, 0.4, index=1)
+    pp.create_shunt(net, street[0], q_mvar=-0.01, p_mw=0.001, index=5)
+    pp.create_shunt(net, street[4], q_mvar=-0.02, p_mw=0.0, index=2)
+    for k, bus in enumerate(street):
+        pp.create_load(net, bus, 0.004 + 0.003 * k, 0.001, index=90 - 7 * k, scaling=1.0 + 0.1 * k)
+        pp.create_sgen(net, bus, 0.001 + 0.002 * k, index=(5 * k + 3) % 7, type="PV")
+        pp.create_storage(
+            net, bus, 0.0, max_e_mwh=0.01 + 0.01 * k, sn_mva=0.005, soc_percent=10.0 * k, index=(3 * k + 1) % 7
+        )
+    pp.create_gen(net, street[3], p_mw=0.01, vm_pu=1.0, index=4)
+    pp.create_gen(net, street[5], p_mw=0.02, vm_pu=1.01, index=2)
+    return net
+
+
+def permuted(net, seed):
+    """The network with the rows of every table in another order."""
+    rng, other = np.random.default_rng(seed), copy.deepcopy(net)
+    for key, table in other.items():
+        if isinstance(table, pd.DataFrame):
+            other[key] = table.iloc[rng.permutation(len(table))]
+    return other
+
+
+def parts(case):
+    return {
+        key: part if isinstance(part, str) else (part.dtype, part.tobytes())
+        for key, part in to_parts(case.name, case.network, case.units, case.series).items()
+    }
+
+
+ORIGINAL = everything()
+
+
+@settings(max_examples=3, deadline=None)
+@given(st.integers(0, 2**31))
+def test_the_order_of_rows_in_any_table_changes_nothing(seed):
+    assert parts(case_from_net(permuted(ORIGINAL, seed))) == parts(case_from_net(ORIGINAL))
+
+
+@pytest.mark.parametrize(("seed", "engine"), [(1, "power-grid-model"), (2, "pandapower")])
+def test_units_stand_where_pandapower_has_them(seed, engine):
+    """Every unit's power is put into plain pandapower by its table and index, and into the engine by its position."""
+    net = permuted(ORIGINAL, seed)
+    if engine == "power-grid-model":  # it has no generators that hold a voltage
+        net.gen = net.gen.iloc[:0]
+    case = case_from_net(net)
+    rng = np.random.default_rng(seed)
+    power = {
+        (table, index): rng.uniform(0.0, 0.01)
+        for table in ("load", "sgen", "storage", "gen")
+        for index in net[table].index
+    }
+    for (table, index), p_mw in power.items():
+        net[table].loc[index, ["p_mw", "scaling"]] = p_mw, 1.0
+        if table != "gen":
+            net[table].loc[index, "q_mvar"] = 0.0
+    with quiet():
+        pp.runpp(net, trafo_model="pi", tolerance_mva=1e-10, lightsim2grid=False)
+    p_mw = np.zeros(case.network.n_bus)
+    for table, index, bus in zip(case.units.table, case.units.index, case.units.bus, strict=True):
+        p_mw[bus] += power[table, int(index)] * (-1.0 if table in ("load", "storage") else 1.0)
+    state = make_engine(engine, case.network).solve(p_mw, np.zeros_like(p_mw))
+    solved = net.res_bus.vm_pu.loc[case.network.buses.index]
+    np.testing.assert_allclose(state.vm_pu, solved, rtol=0.0, atol=1e-8)
+    loading = net.res_line.loading_percent.loc[case.network.lines.index]
+    np.testing.assert_allclose(state.line.loading_percent, loading, rtol=0.0, atol=1e-4)
+
+
+def test_a_bus_that_was_added_later_with_a_low_index_moves_no_load():
+    net = pp.create_empty_network()
+    for index, vn_kv, name in ((10, 20.0, "MV"), (11, 0.4, "busbar"), (12, 0.4, "far"), (3, 0.4, "near")):
+        pp.create_bus(net, vn_kv, name=name, index=index)
+    pp.create_ext_grid(net, 10)
+    pp.create_transformer(net, 10, 11, TRAFO)
+    pp.create_line(net, 11, 3, 0.05, CABLE)
+    pp.create_line(net, 3, 12, 0.4, CABLE)
+    pp.create_load(net, 12, 0.06, 0.01, name="Factory")
+    case = case_from_net(net)
+    assert [case.network.buses.name[bus] for bus in case.units.bus] == ["far"]
+    p_mw, q_mvar = case.units.injection(np.empty((1, 0)), case.network.n_bus)
+    state = make_engine("power-grid-model", case.network).solve(p_mw[0], q_mvar[0])
+    assert state.vm_pu.min() == pytest.approx(0.95705, abs=5e-6)  # by plain pandapower
+
+
+def test_profiles_reach_the_elements_of_a_network_in_any_order():
+    net = street()
+    net.load["scaling"] = [1.0, 2.0, 3.0]
+    time = pd.date_range(START, periods=2, freq="15min")
+    profiles = pd.DataFrame({"time": time, "load.2.p_mw": [0.001, 0.002], "load.House 0.p_mw": [0.003, 0.004]})
+    first, second = (case_from_net(given, profiles) for given in (net, permuted(net, 3)))
+    assert parts(first) == parts(second)
+    p_mw, _ = second.units.injection(second.series.values, second.network.n_bus)
+    at = second.network.buses.name.index("corner 2")
+    np.testing.assert_allclose(p_mw[:, at], [-0.003 + 0.01, -0.006 + 0.01])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_order_of_rows_does_not_matter_in_three_phases(seed):
+    net = unbalanced_feeder(n_house=4)
+    net.asymmetric_load["p_c_mw"] = np.arange(4) * 0.001
+    pp.create_load(net, 3, 0.001)
+    pp.create_load(net, 4, 0.002)
+    first, second = three_phase_from_net(net), three_phase_from_net(permuted(net, seed))
+    assert first.grid.pandapower_json == second.grid.pandapower_json
+    assert first.grid.buses.name == second.grid.buses.name
+    np.testing.assert_array_equal(first.p_mw, second.p_mw)
+    np.testing.assert_array_equal(first.grid.admittances.yff, second.grid.admittances.yff)
+    np.testing.assert_array_equal(first.zero.yff, second.zero.yff)
+    expected = net.load.set_index("bus").p_mw / 3.0 + net.asymmetric_load.set_index("bus").p_c_mw
+    np.testing.assert_allclose(-second.p_mw[[3, 4], 2], expected.loc[[3, 4]])
+
+
+def test_runs_of_one_network_in_two_orders_are_equal_to_the_byte(tmp_path):
+    tables, original = [], copy.deepcopy(ORIGINAL)
+    original.gen = original.gen.iloc[:0]
+    for name, net in (("a", original), ("b", permuted(original, 4))):
+        scenario = small_scenario(2, communication__loss=0.05)
+        with Simulation(scenario, tmp_path / name, case=case_from_net(net)) as simulation:
+            simulation.run()
+        tables.append({path.name: path.read_bytes() for path in (tmp_path / name).glob("*.parquet")})
+    assert {"bus.parquet", "peer.parquet"} <= set(tables[0])
+    assert tables[0] == tables[1]
