@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from peerwatt.agents.policies import POLICIES, IterativePolicy, Policy
-from peerwatt.agents.settings import Price, Settings, Share
+from peerwatt.agents.settings import Element, Price, Settings, Share
 from peerwatt.errors import Fault, ScenarioError
 from peerwatt.market.mechanism import BookKind
 from peerwatt.registry import construct, nearest
@@ -118,7 +118,7 @@ class OutsideFsp(Settings):
     """A flexible resource that is no peer."""
 
     name: str = Field(min_length=1, max_length=80, description="Name in the results.")
-    bus: str = Field(min_length=1, description="Name of its bus.")
+    bus: Element = Field(description="Name or index of its bus.")
     up_mw: Power = Field(0.0, description="Most that it can feed in more (or consume less), MW.")
     down_mw: Power = Field(0.0, description="Most that it can feed in less (or consume more), MW.")
     up_eur_per_mwh: Price = Field(100.0, description="What it wants for upward flexibility, EUR/MWh.")
@@ -186,11 +186,11 @@ class CoordinationSettings(Settings):
     cycles: Annotated[int, Field(ge=2, le=10)] = Field(
         3, description="Most cycles of trading and flexibility when the sequence is iterative."
     )
-    p2p_area: tuple[str, ...] | None = Field(
-        None, description="Names of buses whose peers trade with each other; by default all (system-wide)."
+    p2p_area: tuple[Element, ...] | None = Field(
+        None, description="Names or indices of buses whose peers trade with each other; by default all (system-wide)."
     )
-    lfm_area: tuple[str, ...] | None = Field(
-        None, description="Names of buses whose peers and resources may offer flexibility; by default all."
+    lfm_area: tuple[Element, ...] | None = Field(
+        None, description="Names or indices of buses whose peers and resources may offer flexibility; by default all."
     )
 
     @model_validator(mode="after")
@@ -316,8 +316,8 @@ class Design:
     lfm: bool
     sequence: Sequence
     cycles: int
-    p2p_area: tuple[str, ...] | None
-    lfm_area: tuple[str, ...] | None
+    p2p_area: tuple[str | int, ...] | None
+    lfm_area: tuple[str | int, ...] | None
 
     def policy(self) -> Policy | IterativePolicy | None:
         """A new policy of the scheme, if there is one."""

@@ -24,6 +24,8 @@ from peerwatt.registry import nearest
 
 __all__ = ["build_population"]
 
+_SHOWN = 20  # names in a message
+
 
 @dataclass(slots=True)
 class _Draft:
@@ -167,11 +169,19 @@ def _resample(draft: _Draft, size: int, rng: np.random.Generator) -> _Draft:
     return _Draft(names, draft.bus[drawn], draft.units.take(rows, owner, factor), batteries, kind)
 
 
+def _one_of(names: list[str]) -> str:
+    """Names to choose from: peers at buses of the same name carry the index of their bus."""
+    return f"name one: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
+
+
 def _unknown_peers(draft: _Draft, settings: PopulationSettings) -> list[Fault]:
     """Peers that the scenario names and the grid does not have."""
     known = set(draft.name)
+    shared = {name: [own for own in draft.name if own.startswith(f"{name} (")] for name in settings.peers}
     return [
-        Fault(f"population.peers.{name}", "no peer has this name", nearest(name, draft.name))
+        Fault(f"population.peers.{name}", f"{len(shared[name])} peers have this name", _one_of(shared[name]))
+        if shared[name]
+        else Fault(f"population.peers.{name}", "no peer has this name", nearest(name, draft.name))
         for name in settings.peers
         if name not in known
     ]

@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from peerwatt.agents.strategies import STRATEGIES
 from peerwatt.grid.forecast import ErrorModel
 
-__all__ = ["CostSettings", "ForecastSettings", "PeerSettings", "PopulationSettings", "Settings", "TariffSettings"]
+__all__ = [
+    "CostSettings",
+    "Element",
+    "ForecastSettings",
+    "PeerSettings",
+    "PopulationSettings",
+    "Settings",
+    "TariffSettings",
+]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Correlation = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -20,6 +28,8 @@ Price = Annotated[float, Field(ge=-10_000.0, le=100_000.0, allow_inf_nan=False)]
 LoadKind = Literal["household", "commercial", "agriculture", "industry", "aggregate", "heat_pump", "ev"]
 Efficiency = Annotated[float, Field(gt=0.0, le=1.0)]
 SelfDischarge = Annotated[float, Field(ge=0.0, lt=1.0)]
+Element = Annotated[str, Field(min_length=1)] | StrictInt
+"""An element of the grid in a scenario: its name, or its index in pandapower's table, see `peerwatt.grid.lookup`."""
 HouseholdPower = Annotated[float, Field(gt=0.0, le=1.0)]
 
 

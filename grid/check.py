@@ -81,7 +81,7 @@ def check_net(net: pandapowerNet, where: str) -> None:
         )
     faults = [
         Fault(f"{where}: {fault.where}", fault.problem, fault.remedy)
-        for check in (_unsupported, _references, _sources, _generators, _loads, _options, _numbers, _placement)
+        for check in (_unsupported, _references, _sources, _generators, _loads, _options, _numbers, _placement, _taps)
         for fault in check(net)
     ]
     if faults:
@@ -208,6 +208,32 @@ def _placement(net: Any) -> Iterator[Fault]:
             for where, index in _select(net, table, _live(net, table) & frame.bus.isin(dead).to_numpy()):
                 bus = element(net, "bus", frame.bus[index])
                 yield Fault(where, f"it is in service, its {bus} is not", "set in_service of one of them")
+
+
+def _taps(net: Any) -> Iterator[Fault]:
+    """Taps with a table of characteristics that pandapower reads wrongly without a word.
+
+    A position that the table does not have becomes ratio 1, angle 1 degree and an impedance of 1 percent; of several
+    transformers with one table, all get the row of the last one's position.
+    """
+    by_table = in_service(net.trafo) & flag(net.trafo, "tap_dependency_table")
+    if not by_table.any():
+        return
+    table, known = _table(net, "trafo_characteristic_table"), dict[Any, set[float]]()
+    if table is not None:
+        for number, step in zip(column(table, "id_characteristic", np.nan), column(table, "step", np.nan), strict=True):
+            known.setdefault(number, set()).add(step)
+    at: dict[float, float] = {}
+    number, position = column(net.trafo, "id_characteristic_table", np.nan), column(net.trafo, "tap_pos", np.nan)
+    for row in np.flatnonzero(by_table):
+        where, steps = element(net, "trafo", net.trafo.index[row]), known.get(number[row], set())
+        if position[row] not in steps:
+            problem = f"tap_pos {position[row]:g} is not in its id_characteristic_table {number[row]:g}"
+            have = ", ".join(f"{step:g}" for step in sorted(steps)) or "none"
+            yield Fault(where, problem, f"positions that trafo_characteristic_table has of it: {have}")
+        elif at.setdefault(number[row], position[row]) != position[row]:
+            problem = f"shares id_characteristic_table {number[row]:g} with a transformer at another tap_pos"
+            yield Fault(where, problem, "pandapower takes them for one: give each a table of its own")
 
 
 def _show(frame: Any, name: str, index: Any) -> str:

@@ -1,6 +1,5 @@
-"""Networks as they are after something has happened: a line is out, a transformer's tap is stuck elsewhere.
+"""A network as it is while lines are out: on the same buses and branches, without pandapower, from the two-ports alone.
 
-Each function gives a new network on the same buses and branches, without pandapower, from the two-ports alone.
 Buses that lose their way to an external grid go out of service, and generators there hold no voltage any more.
 """
 
@@ -14,29 +13,28 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Admittances, Bools, Ints
-from peerwatt.grid.netjson import edited, table_rows
+from peerwatt.grid.lookup import Elements
+from peerwatt.grid.netjson import edited
 from peerwatt.grid.network import Generators, Network
-from peerwatt.registry import nearest
 
-__all__ = ["with_tap_position", "without_lines"]
+__all__ = ["without_lines"]
 
 
-def without_lines(network: Network, names: Iterable[str]) -> Network:
+def without_lines(network: Network, lines_out: Iterable[str | int]) -> Network:
     """Take lines out of service.
 
     Args:
         network: the network; it is not changed.
-        names: names of the lines.
+        lines_out: names or indices of the lines.
 
     Returns:
         The network without them; buses without a way to an external grid are out of service.
 
     Raises:
-        GridDataError: no line has one of the names.
+        GridDataError: no line is called so, or several are.
     """
-    rows = np.array([_row(network, "line", network.lines.name, name) for name in names], dtype=np.int64)
+    rows = np.array(Elements(network, "line").rows(lines_out, f"{network.name}: line"), dtype=np.int64)
     model, lines, buses = network.admittances, network.lines, network.buses
     live, in_service = model.live.copy(), lines.in_service.copy()
     live[rows], in_service[rows] = False, False
@@ -50,55 +48,6 @@ def without_lines(network: Network, names: Iterable[str]) -> Network:
         generators=_supplied(network.generators, supplied),
         pandapower_json=_without(network, rows, supplied),
     )
-
-
-def with_tap_position(network: Network, name: str, tap_pos: int) -> Network:
-    """Put a transformer's tap to another position.
-
-    The tap changes the ratio by `tap_step_percent` per step on its side (pandapower's type "Ratio", which is
-    also assumed where the network gives steps but no type).
-
-    Args:
-        network: the network; it is not changed.
-        name: name of the transformer.
-        tap_pos: the position.
-
-    Raises:
-        GridDataError: no transformer has this name, it has no taps, or not this position.
-    """
-    row = _row(network, "trafo", network.trafos.name, name)
-    tap = table_rows(network, "trafo")[row]
-    where = f"{network.name}: trafo '{name}'"
-    if not tap.get("tap_step_percent"):
-        raise GridDataError(Fault(where, "has no taps", "its tap_step_percent is empty or 0"))
-    if not tap["tap_min"] <= tap_pos <= tap["tap_max"]:
-        allowed = f"{tap['tap_min']:g} to {tap['tap_max']:g}"
-        raise GridDataError(Fault(where, f"has no tap position {tap_pos}", f"positions: {allowed}"))
-    effective = tap.get("tap_changer_type") in ("Ratio", "Symmetrical")
-    before = 1.0 + (tap["tap_pos"] - tap["tap_neutral"]) * tap["tap_step_percent"] / 100.0 if effective else 1.0
-    after = 1.0 + (tap_pos - tap["tap_neutral"]) * tap["tap_step_percent"] / 100.0
-    change = after / before
-    ratio = change if tap["tap_side"] == "hv" else 1.0 / change
-    # Impedances are referred to the low-voltage winding: its tap scales them with the voltage squared.
-    scale = 1.0 if tap["tap_side"] == "hv" else 1.0 / change**2
-    model = network.admittances
-    branch = network.n_line + row
-    parts = {name: getattr(model, name).copy() for name in ("yff", "yft", "ytf", "ytt", "ratio")}
-    for part, factor in (("yff", scale / ratio**2), ("yft", scale / ratio), ("ytf", scale / ratio), ("ytt", scale)):
-        parts[part][branch] *= factor
-    parts["ratio"][branch] *= ratio
-    rows = range(network.n_trafo)
-    text = edited(
-        network,
-        "trafo",
-        {
-            "tap_pos": lambda old: [tap_pos if i == row else value for i, value in zip(rows, old or (), strict=True)],
-            "tap_changer_type": lambda old: [
-                "Ratio" if i == row else value for i, value in zip(rows, old or [None] * len(rows), strict=True)
-            ],
-        },
-    )
-    return replace(network, admittances=replace(model, **parts), pandapower_json=text)
 
 
 def _reduced(model: Admittances, live: Bools, energised: Bools, supplied: Bools) -> Admittances:
@@ -120,13 +69,13 @@ def _reduced(model: Admittances, live: Bools, energised: Bools, supplied: Bools)
 def _without(network: Network, rows: Ints, supplied: Bools) -> str:
     """The text of the network with lines and the buses behind them out of service."""
 
-    def lines_out(old: list[Any] | None) -> list[Any]:
+    def without(old: list[Any] | None) -> list[Any]:
         return [False if i in rows else value for i, value in enumerate(old or [])]
 
     def buses_out(old: list[Any] | None) -> list[Any]:
         return [bool(value and here) for value, here in zip(old or [], supplied, strict=True)]
 
-    text = edited(network, "line", {"in_service": lines_out})
+    text = edited(network, "line", {"in_service": without})
     return edited(replace(network, pandapower_json=text), "bus", {"in_service": buses_out})
 
 
@@ -135,12 +84,6 @@ def _supplied(generators: Generators, supplied: Bools) -> Generators:
     kept = np.flatnonzero(supplied[generators.bus])
     names = tuple(generators.name[row] for row in kept)
     return Generators(generators.index[kept], names, generators.bus[kept], generators.vm_pu[kept])
-
-
-def _row(network: Network, kind: str, names: tuple[str, ...], name: str) -> int:
-    if name not in names:
-        raise GridDataError(Fault(network.name, f"no {kind} has the name '{name}'", nearest(name, list(names))))
-    return names.index(name)
 
 
 def _energised(model: Admittances, live: Bools) -> Bools:

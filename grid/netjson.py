@@ -49,7 +49,6 @@ def edited(network: Network, table: str, changes: Mapping[str, Change]) -> str:
                 row[at] = value
         if at is None:
             columns.append(name)
-        if at is None:
-            stored["dtype"][name] = "float64"
+            stored["dtype"][name] = "object" if any(isinstance(value, str) for value in values) else "float64"
     stored["_object"] = json.dumps(frame)
     return json.dumps(document)

@@ -9,12 +9,11 @@ imports pandapower.
     strict = with_limits(weak, min_vm_pu=0.95, max_loading_percent={"13": 80.0, "trafo.T1": 60.0})
 
 An element is named by its name where that is unique in the network, else by `<table>.<name>` or `<table>.<index>`,
-e.g. `line.13`; table is `bus`, `line` or `trafo`.
+e.g. `line.13`; table is `bus`, `line` or `trafo` (`peerwatt.grid.lookup`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,9 +23,9 @@ import numpy as np
 from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Admittances, Bools, Floats
 from peerwatt.grid.cases import GridCase
+from peerwatt.grid.lookup import Elements, Table
 from peerwatt.grid.netjson import Change, edited
-from peerwatt.grid.network import Buses, Lines, Network, Trafos
-from peerwatt.registry import nearest
+from peerwatt.grid.network import Buses, Network
 
 __all__ = ["Limits", "scale_impedance", "scale_line_capacity", "scale_trafo", "with_limits"]
 
@@ -152,13 +151,8 @@ def _chosen_lines(network: Network, factor: float, lines: Iterable[str] | None) 
     _check_factor(network, factor)
     chosen = np.full(network.n_line, lines is None)
     if lines is not None:
-        places, faults = _places(network, ("line",)), list[Fault]()
-        for line in [lines] if isinstance(lines, str) else lines:
-            position = _position(network, places, line, "lines", faults)
-            if position is not None:
-                chosen[position] = True
-        if faults:
-            raise GridDataError(faults)
+        given = [lines] if isinstance(lines, str) else lines
+        chosen[Elements(network, "line").rows(given, f"network {network.name}: lines")] = True
     return chosen
 
 
@@ -167,56 +161,25 @@ def _check_factor(network: Network, factor: float) -> None:
         raise GridDataError(Fault(f"network {network.name}", f"factor is {factor}", "give a number above 0"))
 
 
-def _places(network: Network, tables: tuple[str, ...]) -> dict[str, list[int]]:
-    """Positions by what an element may be called; those of the second table count on from the first."""
-    parts: dict[str, Buses | Lines | Trafos] = {
-        "bus": network.buses,
-        "line": network.lines,
-        "trafo": network.trafos,
-    }
-    places: dict[str, list[int]] = {}
-    offset = 0
-    for table in tables:
-        part = parts[table]
-        count = Counter(part.name)
-        for position, (name, index) in enumerate(zip(part.name, part.index, strict=True), start=offset):
-            places.setdefault(name, []).append(position)
-            places.setdefault(f"{table}.{name}", []).append(position)
-            if count[str(index)] == 0:
-                places.setdefault(f"{table}.{index}", []).append(position)
-        offset += len(part)
-    return places
-
-
-def _position(network: Network, places: dict[str, list[int]], name: str, what: str, faults: list[Fault]) -> int | None:
-    found = places.get(name, [])
-    if len(found) == 1:
-        return found[0]
-    where = f"network {network.name}: {what}: '{name}'"
-    if found:
-        faults.append(Fault(where, f"{len(found)} elements have this name", "write <table>.<index>, e.g. line.0"))
-    else:
-        hint = nearest(name, list(places))
-        faults.append(Fault(where, "no such element", hint if len(hint) <= 300 else f"{hint[:300]}..."))
-    return None
-
-
-def _limits(network: Network, tables: tuple[str, ...], what: str, limits: Limits | None, faults: list[Fault]) -> Floats:
+def _limits(
+    network: Network, tables: tuple[Table, ...], what: str, limits: Limits | None, faults: list[Fault]
+) -> Floats:
     """Limits of the elements of these tables, nan where none is given."""
-    places = _places(network, tables)
     length = {"bus": network.n_bus, "line": network.n_line, "trafo": network.n_trafo}
     values = np.full(sum(length[table] for table in tables), np.nan)
     if limits is None:
         return values
+    elements = Elements(network, *tables)
     for name, limit in limits.items() if isinstance(limits, Mapping) else [("", limits)]:
         if not (np.isfinite(limit) and limit > 0.0):
             faults.append(Fault(f"network {network.name}: {what}: '{name}'", f"it is {limit}", "give more than 0"))
         elif not isinstance(limits, Mapping):
             values[:] = limit
         else:
-            position = _position(network, places, name, what, faults)
-            if position is not None:
-                values[position] = limit
+            try:
+                values[elements.row(name, f"network {network.name}: {what}")] = limit
+            except GridDataError as error:
+                faults += error.faults
     return values
 
 

@@ -18,12 +18,12 @@ from peerwatt.agents.policies import SignalKind
 from peerwatt.agents.population import KINDS, Population
 from peerwatt.agents.terms import Terms
 from peerwatt.agents.timetable import Timetable
-from peerwatt.errors import Fault, ScenarioError
+from peerwatt.errors import Fault, GridDataError, ScenarioError
 from peerwatt.grid.cases import GridCase, load_case
+from peerwatt.grid.lookup import Elements
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import GridState
 from peerwatt.grid.transform import scale_impedance, scale_line_capacity, scale_trafo, with_limits
-from peerwatt.registry import nearest
 from peerwatt.sim.bus import Bus, Link
 from peerwatt.sim.clock import Clock
 from peerwatt.sim.scenario import Scenario
@@ -114,14 +114,12 @@ def flexibility_area(design: Design, network: Network, connection: IntArray) -> 
     return inside
 
 
-def _buses(network: Network, names: Sequence[str], where: str) -> list[int]:
-    """Positions of buses by name."""
-    position = {name: k for k, name in enumerate(network.buses.name)}
-    unknown = [name for name in names if name not in position]
-    if unknown:
-        known = list(position)
-        raise ScenarioError([Fault(where, f"there is no bus '{name}'", nearest(name, known)) for name in unknown])
-    return [position[name] for name in names]
+def _buses(network: Network, buses: Sequence[str | int], where: str) -> list[int]:
+    """Positions of buses by name or index."""
+    try:
+        return Elements(network, "bus").rows(buses, where)
+    except GridDataError as error:
+        raise ScenarioError(error.faults) from error
 
 
 def _check_requests(scenario: Scenario, population: Population) -> None:

@@ -6,7 +6,8 @@
       - {kind: measurement_noise, vm_pu: 0.002, loading_percent: 1.0}
       - {kind: message_loss, loss: 0.5, begin: 2016-06-21 12:00, end: 2016-06-21 14:00}
 
-An event acts in the periods that start at or after its begin and before its end.
+A line or a transformer is named, or given by its index where several have its name: `line: 35`. An event acts in the
+periods that start at or after its begin and before its end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from peerwatt.agents.settings import Settings
+from peerwatt.agents.settings import Element, Settings
 
 __all__ = ["Event", "LineOutage", "MeasurementNoise", "MessageLoss", "TapStuck"]
 
@@ -42,15 +43,16 @@ class LineOutage(_Event):
     """A line is out of service; who loses the way to the external grid has no supply."""
 
     kind: Literal["line_outage"] = Field("line_outage", description="`line_outage`")
-    line: str = Field(description="Name of the line.")
+    line: Element = Field(description="Name or index of the line.")
 
 
 class TapStuck(_Event):
     """The tap changer of a transformer is stuck in a position."""
 
     kind: Literal["tap_stuck"] = Field("tap_stuck", description="`tap_stuck`")
-    trafo: str = Field(description="Name of the transformer.")
+    trafo: Element = Field(description="Name or index of the transformer.")
     tap_pos: int = Field(description="Position of the tap.")
+    changer: Literal[1, 2] = Field(1, description="1 for pandapower's `tap_pos`, 2 for a second changer's `tap2_pos`.")
 
 
 class MeasurementNoise(_Event):

@@ -6,7 +6,7 @@ Every network that a run will need is built before it starts, none inside the pe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -14,9 +14,10 @@ import numpy as np
 from peerwatt.agents.context import Noise
 from peerwatt.agents.messages import BoolArray
 from peerwatt.errors import Fault, GridDataError
-from peerwatt.grid.disturbance import with_tap_position, without_lines
+from peerwatt.grid.disturbance import without_lines
 from peerwatt.grid.engine import Engine, make_engine
 from peerwatt.grid.network import Network
+from peerwatt.grid.tap import with_tap_position
 from peerwatt.sim.events import Event, LineOutage, MeasurementNoise, MessageLoss, TapStuck
 
 __all__ = ["Condition", "Timeline"]
@@ -73,11 +74,11 @@ class Timeline:
             for period in range(periods if events else 0)
         ]
         faults: list[Fault] = []
-        for event in events:  # each alone, so that every fault is found
+        for number, event in enumerate(events):  # each alone, so that every fault is found
             try:
                 self._changed([event])
             except GridDataError as error:
-                faults += error.faults
+                faults += [replace(fault, where=f"events.{number}: {fault.where}") for fault in error.faults]
         if faults:
             raise GridDataError(faults)
         for chosen in dict.fromkeys(self._of_period):
@@ -102,6 +103,6 @@ class Timeline:
         network = self._network
         for event in events:
             if isinstance(event, TapStuck):
-                network = with_tap_position(network, event.trafo, event.tap_pos)
+                network = with_tap_position(network, event.trafo, event.tap_pos, event.changer)
         out = [event.line for event in events if isinstance(event, LineOutage)]
         return without_lines(network, out) if out else network

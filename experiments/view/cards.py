@@ -70,15 +70,16 @@ def element_card(screen: Screen) -> None:
         return
     names = {"bus": network.buses.name, "line": network.lines.name, "trafo": network.trafos.name}[found.kind]
     name = names[found.position]
+    line = name if found.kind != "line" or names.count(name) == 1 else int(network.lines.index[found.position])
 
     def cut() -> None:
-        session.cut(name)
+        session.cut(line)
         screen.refresh()
 
     with block("section", classes="pw-card"):
         with block("div", classes="pw-head"):
             block("h2", name)
-            if found.kind == "line" and name not in dict(session.dials.cut):
+            if found.kind == "line" and line not in dict(session.dials.cut):
                 solara.Button("Cut this line", on_click=cut, icon_name="mdi-content-cut", small=True, outlined=True)
             block("div", classes="pw-spacer")
             icon_button("mdi-close", "Close", lambda: screen.look(pinned=None))

@@ -196,7 +196,7 @@ def _faults(screen: Screen) -> None:
     if not session.dials.cut:
         block("p", "To cut a line, click on it in the map.", classes="pw-note")
     for line, begin in session.dials.cut:
-        block("p", f"{line} is cut from {begin[-5:]}", classes="pw-note")
+        block("p", f"{line if isinstance(line, str) else f'line {line}'} is cut from {begin[-5:]}", classes="pw-note")
     for share, begin, end in session.dials.lost:
         until = "to the end" if end is None else f"to {end[-5:]}"
         block("p", f"{100.0 * share:g} % of messages lost from {begin[-5:]} {until}", classes="pw-note")

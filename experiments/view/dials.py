@@ -51,7 +51,7 @@ class Dials:
         periods: number of periods.
         seed: root seed.
         loss: share of messages that are lost during the whole run.
-        cut: lines that are cut, with the time at which each is.
+        cut: lines that are cut, by name or index, with the time at which each is.
         asked: what the TSO asks for: first and last period, MW, positive for regulation up.
         lost: shares of messages that are lost for a while, each with its begin and its end, None for that of the run.
     """
@@ -69,7 +69,7 @@ class Dials:
     periods: int | None = None
     seed: int | None = None
     loss: float | None = None
-    cut: tuple[tuple[str, str], ...] = field(default=())
+    cut: tuple[tuple[str | int, str], ...] = field(default=())
     lost: tuple[tuple[float, str, str | None], ...] = field(default=())
     asked: tuple[tuple[int, int, float], ...] = field(default=())
 

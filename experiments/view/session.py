@@ -240,8 +240,12 @@ class Session:
                 self.look.stage = Stage.DELIVERY
             return True
 
-    def cut(self, line: str) -> bool:
-        """Cut a line from the next period on; the run is repeated up to now, so that the scenario has it too."""
+    def cut(self, line: str | int) -> bool:
+        """Cut a line from the next period on; the run is repeated up to now, so that the scenario has it too.
+
+        Args:
+            line: its name, or its index where several have the name.
+        """
         if self.simulation is None:
             return False
         begin = f"{self.simulation.now:%Y-%m-%d %H:%M}"

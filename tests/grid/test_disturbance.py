@@ -8,10 +8,11 @@ import pytest
 
 from peerwatt.errors import GridDataError
 from peerwatt.grid.convert import convert_net
-from peerwatt.grid.disturbance import with_tap_position, without_lines
+from peerwatt.grid.disturbance import without_lines
 from peerwatt.grid.engine import make_engine
 from peerwatt.grid.ptdf import ptdf
 from peerwatt.grid.sensitivity import Sensitivities
+from peerwatt.grid.tap import with_tap_position
 from tests.scenarios import feeder
 
 P = np.linspace(-0.004, 0.003, 9)
@@ -35,13 +36,6 @@ def solved_alike(ours: Any, theirs: Any, p_mw: np.ndarray = P, q_mvar: np.ndarra
     assert np.allclose(a.line.loading_percent, b.line.loading_percent, atol=1e-6)
     assert np.allclose(a.trafo.loading_percent, b.trafo.loading_percent, atol=1e-6)
     assert a.losses_mw == pytest.approx(b.losses_mw, abs=1e-10)
-
-
-@pytest.mark.parametrize("side", ["hv", "lv"])
-@pytest.mark.parametrize(("before", "after"), [(0, 2), (-1, 1), (2, -2)])
-def test_another_tap_position_equals_the_network_converted_with_it(side: str, before: int, after: int) -> None:
-    moved = with_tap_position(convert_net(net(side, before), "a"), "Trafo", after)
-    solved_alike(moved, convert_net(net(side, after), "a"))
 
 
 def test_steps_without_a_type_are_taken_as_ratio_steps() -> None:

@@ -139,7 +139,7 @@ def test_limits_by_element_are_set_in_arrays_and_network(village_street):
         (lambda case: scale_impedance(case, float("nan")), "factor is nan"),
         (lambda case: scale_trafo(case, -1.0), "factor is -1"),
         (lambda case: scale_impedance(case, 2.0, ["cabel 1"]), "did you mean 'cable 1'"),
-        (lambda case: with_limits(case, max_loading_percent={"trafo.9": 50.0}), "no such element"),
+        (lambda case: with_limits(case, max_loading_percent={"trafo.9": 50.0}), "name or index 'trafo.9'"),
         (lambda case: with_limits(case, min_vm_pu=-1.0), "give more than 0"),
         (lambda case: with_limits(case, min_vm_pu={"corner 0": 1.2}), "corner 0.*not below max_vm_pu"),
     ],
@@ -153,7 +153,7 @@ def test_a_name_that_occurs_twice_is_refused():
     net = street()
     net.line["name"] = "cable"
     case = case_from_net(net, name="street")
-    with pytest.raises(GridDataError, match="3 elements have this name"):
+    with pytest.raises(GridDataError, match=r"3 lines have the name 'cable'.*give the index of one: 0, 1, 2"):
         scale_line_capacity(case, 2.0, ["cable"])
     assert scale_line_capacity(case, 2.0, ["line.1"]).network.lines.rating_ka[1] > 0.5
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,3 +113,46 @@ def test_a_weaker_event_does_not_lower_the_usual_loss(case: GridCase) -> None:
     usual = simulate(case, communication__loss=0.5)
     same = simulate(case, {"kind": "message_loss", "loss": 0.1}, communication__loss=0.5)
     assert [result.messages for result in same] == [result.messages for result in usual]
+
+
+def test_lines_that_share_a_name_are_refused_with_their_indices_and_taken_by_index(case: GridCase) -> None:
+    names = ("NAYY 4x150",) * case.network.n_line
+    same = replace(case, network=replace(case.network, lines=replace(case.network.lines, name=names)))
+    with pytest.raises(GridDataError, match=r"events\.0: feeder: line: 7 lines have the name.*index of one: 0, 1, 2"):
+        simulate(same, OUTAGE | {"line": "NAYY 4x150"})
+    simulation = Simulation(small_scenario(8, events=[OUTAGE | {"line": 4}]), case=same)
+    assert np.flatnonzero(~simulation._timeline.at(2).network.lines.in_service).tolist() == [4]
+    simulation.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("coordination.p2p_area", {"coordination__p2p_area": ["Home"]}),
+        ("coordination.lfm_area", {"coordination__preset": "cm2", "coordination__lfm_area": ["Home"]}),
+        (
+            "flexibility.outside.0.bus",
+            {"coordination__preset": "cm2", "flexibility__outside": [{"name": "CHP", "bus": "Home"}]},
+        ),
+    ],
+)
+def test_buses_that_share_a_name_are_refused_with_their_indices(
+    case: GridCase, key: str, change: dict[str, Any]
+) -> None:
+    names = (*case.network.buses.name[:4], *["Home"] * (case.network.n_bus - 4))
+    same = replace(case, network=replace(case.network, buses=replace(case.network.buses, name=names)))
+    first = int(case.network.buses.index[4])
+    with pytest.raises(
+        ScenarioError, match=rf"{key}: \d buses have the name 'Home' \(give the index of one: {first}, "
+    ):
+        Simulation(small_scenario(8, **change), case=same)
+
+
+def test_a_peer_of_a_bus_that_shares_its_name_has_its_index_in_its_own(case: GridCase) -> None:
+    names = (*case.network.buses.name[:4], *["Home"] * (case.network.n_bus - 4))
+    same = replace(case, network=replace(case.network, buses=replace(case.network.buses, name=names)))
+    own = {"Home": {"strategy": "truthful"}}
+    with pytest.raises(
+        ScenarioError, match=r"population\.peers\.Home: \d peers have this name \(name one: Home \(4\), Home \(5\)"
+    ):
+        Simulation(small_scenario(8, population__peers=own), case=same)
