@@ -145,14 +145,16 @@ def case_from_net(net: pandapowerNet, profiles: pd.DataFrame | Path | None = Non
     from peerwatt.grid.netread import arranged
     from peerwatt.grid.profiles import read_profiles
     from peerwatt.grid.unit_table import read_units
+    from peerwatt.grid.unread import unread_warnings
 
-    net = arranged(net)
+    given, net = net, arranged(net)
     network = convert_arranged(net, name)
     units = read_units(net, name)
+    warnings = unread_warnings(given, name, with_profiles=profiles is not None)
     if profiles is None:
-        return GridCase(name, network, units, TimeSeries.constant())
+        return GridCase(name, network, units, TimeSeries.constant(), warnings)
     units, series = read_profiles(profiles, net, network, units)
-    return GridCase(name, network, units, series)
+    return GridCase(name, network, units, series, warnings)
 
 
 def _load_simbench(case: str, profiles: Path | None) -> GridCase:
