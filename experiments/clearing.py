@@ -51,9 +51,7 @@ class ClearedBook:
         """The outcome for a terminal: status, welfare, trades, peers; long tables are cut and say so."""
         clearing, parts = self.clearing, [Text()]
         welfare = clearing.social_welfare_eur
-        parts[0].append(
-            f"{self.mechanism}: {clearing.status}", style="bold" if clearing.status in _GOOD else "bold red"
-        )
+        parts[0].append(f"{self.mechanism}: {clearing.status}", style="bold" if clearing.status.solved else "bold red")
         if np.isfinite(welfare):
             parts[0].append(f", {len(clearing.trades)} trades, {clearing.trades.volume_mw:.6g} MW")
             parts[0].append(f", social welfare {welfare:.6g} EUR")
@@ -79,9 +77,6 @@ class ClearedBook:
             numbers = (clearing.p_mw[k], peer.p_min_mw, peer.p_max_mw, clearing.welfare_eur[k])
             table.add_row(str(peer.id), *(f"{number:.6g}" for number in numbers))
         return table
-
-
-_GOOD = (Status.OPTIMAL, Status.EMPTY)
 
 
 def clear_file(path: Path, mechanism: str, options: dict[str, Any], *, seed: int) -> ClearedBook:

@@ -10,6 +10,7 @@ from typing import Any
 
 from peerwatt.sim.kpi import GROUPS
 from peerwatt.sim.results import Results
+from peerwatt.sim.status import unsolved
 
 __all__ = [
     "Fact",
@@ -131,7 +132,7 @@ def element_name(results: Results, kind: str, index: int) -> str:
 def facts(results: Results) -> list[Fact]:
     """The outcome, line by line; what was not recorded is left out."""
     kpi = results.kpi
-    lines = [*_market_facts(results), *_coordination_facts(results)]
+    lines = [*_market_facts(results), *_status_facts(results), *_coordination_facts(results)]
     if "self_consumption_percent" in kpi:
         lines.append(Fact("Self-consumption", f"{kpi['self_consumption_percent']:.1f} %", "of available generation"))
     if float(kpi.get("curtailed_mwh", 0.0)) > 0.0:
@@ -175,6 +176,20 @@ def _market_facts(results: Results) -> list[Fact]:
         remark = f"supply {supply:g}, feed-in {feed_in:g}" if fixed else ""
         value = "no trades" if price is None else f"{float(price):.1f} EUR/MWh"
         lines.append(Fact("Mean price", value, remark))
+    return lines
+
+
+def _status_facts(results: Results) -> list[Fact]:
+    """What has no result in some periods, markets first; and capacity that was missing."""
+    kpi = results.kpi
+    lines = [
+        Fact(each.words[:1].upper() + each.words[1:], each.share, each.remark, alarm=True) for each in unsolved([kpi])
+    ]
+    if short := int(kpi.get("capacity_infeasible_periods", 0)):
+        missing = number(1e3 * float(kpi.get("capacity_missing_max_mw", 0.0)))
+        lines.append(
+            Fact("Not enough capacity", f"{short:,} of {kpi['periods']:,} periods", f"up to {missing} kW", alarm=True)
+        )
     return lines
 
 
@@ -228,9 +243,8 @@ def _violation_facts(results: Results) -> list[Fact]:
             ("Overloads", "congestion_violations", "periods × branches"),
         ):
             count = int(kpi[key])
-            lines.append(Fact(label, f"{count:,}" if count else "none", what if count else "", count > 0))
-    if lost := int(kpi.get("not_converged", 0)):
-        lines.append(Fact("Power flow failed", f"{lost:,}", "periods × stages", alarm=True))
+            what = what if count else "in the periods with a solution" if kpi.get("not_converged_delivery") else ""
+            lines.append(Fact(label, f"{count:,}" if count else "none", what, count > 0))
     return lines
 
 

@@ -160,7 +160,7 @@ def capacity_market(book: CapacityBook, *, unmet_price_eur_per_mw: float | None 
     unmet_price = 2.0 * highest + 1.0 if unmet_price_eur_per_mw is None else unmet_price_eur_per_mw
     agents = _Agents.of(book, area, obligation, unmet_price, trade_cost=_AT_HOME * max(highest, abs(unmet_price)))
     cleared = bilateral(agents.book)
-    if cleared.status not in (Status.OPTIMAL, Status.EMPTY):  # empty: nobody is there to be obliged
+    if not cleared.status.solved:  # empty: nobody is there to be obliged
         nothing, used = np.full(n, np.nan), np.full(book.peer.size, np.nan)
         return _result(book, area, Status.NOT_CONVERGED, obligation, used, nothing, Trades.none(), cleared.message)
     used = np.zeros(book.peer.size)

@@ -33,6 +33,16 @@ class Status(StrEnum):
     INFEASIBLE = "infeasible"
     NOT_CONVERGED = "not_converged"
 
+    @property
+    def solved(self) -> bool:
+        """Whether the market has come to what it is for, if only to no trade."""
+        return self in (Status.OPTIMAL, Status.EMPTY)
+
+    @property
+    def words(self) -> str:
+        """The status as people read it."""
+        return self.value.replace("_", " ")
+
 
 def _no_rows() -> FloatArray:
     return np.empty(0)

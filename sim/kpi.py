@@ -31,7 +31,9 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``max_loading_element`` | where it occurred, e.g. ``line 12`` (needs ``line`` and ``trafo``) |
 | ``voltage_violations`` | buses outside their band, summed over periods |
 | ``congestion_violations`` | lines and transformers above their limit, summed over periods |
-| ``not_converged`` | power flows without a solution, all stages |
+| ``not_converged``, ``not_converged_<stage>`` | power flows without a solution, of all stages and of each (also `delivery`) |
+| ``periods`` | periods that were done |
+| ``<market>_<status>_periods`` | periods in which it ended ``infeasible``, ``not_converged`` (`peerwatt.sim.status`) |
 | ``cost_<group>_eur`` | payments less the value of the consumption that trading added |
 | ``reference_cost_<group>_eur`` | the same without any trading between peers |
 | ``saving_<group>_eur``, ``saving_<group>_percent`` | reference cost less cost; its share |
@@ -56,7 +58,7 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``lfm_cost_eur`` | what the flexibility market costs the DSO, if all is delivered |
 | ``lfm_volume_mwh`` | flexibility activated, up and down |
 | ``lfm_runs`` | periods in which the DSO needed the flexibility market |
-| ``lfm_infeasible_percent`` | share of all periods in which it could not solve everything |
+| ``lfm_infeasible_percent`` | share of all periods in which its bids could not solve everything |
 | ``lfm_missing_mwh``, ``lfm_missing_max_mw`` | flow above limits that it left, its energy and its highest value |
 | ``capacity_traded_mean_mw`` | capacity that peers provide at the DSO's request (CM5), mean over periods |
 | ``capacity_periods`` | periods in which the DSO asked for capacity |
@@ -73,8 +75,18 @@ sign turned, of every other role its money.
 
 ``<stage>`` is ``forecast``, ``p2p`` or ``final``. ``<role>`` is ``peers``, ``supplier``, ``dso``, ``outside``; for
 money ``market`` (who runs it); for messages ``mediator``, ``p2p_market`` and ``fmo``. ``<group>`` is ``consumers``,
-``producers``, ``prosumers``, or ``peers`` for all of them. A figure whose table was not recorded, or that has no
-meaning (a share of nothing), is missing.
+``producers``, ``prosumers``, or ``peers`` for all of them. ``<market>`` is ``market``, ``lfm`` or ``capacity``. A
+figure whose table was not recorded, or that has no meaning (a share of nothing), is missing.
+
+**Periods without a result.** Where the market is not cleared nobody trades: volume, welfare (the gain over no trading)
+and savings count nothing, and the supplier bills everything; the mean price is one of trades. Where nothing could be
+activated or provided, ``lfm_cost_eur``, ``lfm_volume_mwh`` and the means of capacity count nothing; ``lfm_missing_...``
+counts what is known. Where the power flow of stage ``delivery`` has no solution, meters say what peers draw at 1 pu,
+which is in ``demand_mwh``, ``consumption_mwh`` and all money; losses are in no bill; import, export, losses and
+violations are sums over the other periods, ``losses_percent`` has the consumption of these, and voltages and loadings
+are extremes of these. Figures of another stage are sums and means over the periods in which its power flow has a
+solution. Without any such period a figure is missing. ``..._periods`` and ``not_converged_<stage>`` say how many are
+not in it.
 """
 
 from __future__ import annotations
@@ -93,6 +105,7 @@ from peerwatt.sim.kpi_disclosure import disclosure_figures
 from peerwatt.sim.kpi_market import coordination_figures, money_figures
 from peerwatt.sim.kpi_storage import Stored
 from peerwatt.sim.kpi_strategy import strategy_figures
+from peerwatt.sim.status import status_figures
 from peerwatt.sim.tables import Stage
 
 __all__ = ["COLUMNS", "GROUPS", "Kpi", "compute_kpis"]
@@ -135,7 +148,7 @@ def compute_kpis(tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) ->
     tables = _without_virtual_load(tables)
     figures: dict[str, Kpi] = {}
     if "period" in tables:
-        figures |= _market(tables["period"])
+        figures |= _market(tables["period"]) | status_figures(tables["period"])
     if "agent" in tables:
         stored = Stored.of(tables["agent"], tables.get("peer"), hours)
         figures |= _energy(tables["agent"], stored, hours)
@@ -237,9 +250,8 @@ def _exchange(tables: Mapping[str, pa.Table], hours: float) -> dict[str, Kpi]:
 
 def _limits(tables: Mapping[str, pa.Table]) -> dict[str, Kpi]:
     rows = at_stage(tables["period"], Stage.DELIVERY)
-    converged = numbers(tables["period"], "converged")
-    figures: dict[str, Kpi] = {"not_converged": int((converged == 0.0).sum())}
-    if rows.num_rows == 0:
+    figures: dict[str, Kpi] = {}
+    if not (numbers(rows, "converged") > 0.0).any():
         return figures
     figures["voltage_violations"] = int(np.nansum(numbers(rows, "n_voltage_violations")))
     figures["congestion_violations"] = int(np.nansum(numbers(rows, "n_congested_lines")))

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from peerwatt.market.clearing import Status
 from peerwatt.sim.columns import at_stage, codes, numbers, strings
 from peerwatt.sim.roles import Role, role_of
 from peerwatt.sim.tables import Stage
@@ -21,7 +22,6 @@ Figures = dict[str, float | int | str]
 Floats = NDArray[np.float64]
 
 _BEFORE_DELIVERY = (Stage.FORECAST, Stage.P2P, Stage.FINAL)
-_SOLVED = ("optimal", "empty")
 _MARKETS = (Role.MEDIATOR, Role.P2P_MARKET)
 
 
@@ -44,9 +44,6 @@ def coordination_figures(tables: Mapping[str, pa.Table], hours: float) -> Figure
         rounds = numbers(p2p, "rounds")
         if np.isfinite(rounds).any():
             figures["rounds_mean"] = float(np.nanmean(rounds))
-        met = numbers(p2p, "limits_met")
-        if np.isfinite(met).any():
-            figures["limits_unmet_periods"] = int(np.count_nonzero(met == 0.0))
         figures["incentives_eur"] = float(np.nansum(numbers(p2p, "incentives_eur")))
     if "round" in tables and tables["round"].num_rows:
         figures["lines_at_risk_mean"] = float(numbers(tables["round"], "n_at_risk").mean())
@@ -89,12 +86,11 @@ def _limits(rows: pa.Table, stage: Stage) -> Figures:
 def _flexibility_market(final: pa.Table, hours: float) -> Figures:
     status = [text for text in strings(final, "lfm_status") if text]
     missing = np.nan_to_num(numbers(final, "lfm_missing_mw"))
-    unsolved = sum(text not in _SOLVED for text in status)
     return {
         "lfm_cost_eur": float(np.nansum(numbers(final, "lfm_cost_eur"))),
         "lfm_volume_mwh": float(np.nansum(numbers(final, "lfm_volume_mwh"))),
         "lfm_runs": len(status),
-        "lfm_infeasible_percent": 100.0 * unsolved / final.num_rows,
+        "lfm_infeasible_percent": 100.0 * status.count(Status.INFEASIBLE) / final.num_rows,
         "lfm_missing_mwh": float(missing.sum()) * hours,
         "lfm_missing_max_mw": float(missing.max()),
     }

@@ -15,7 +15,7 @@ from peerwatt.agents.offers import PRODUCTS
 from peerwatt.agents.records import Activated, CapacityRound, RoundRecord
 from peerwatt.grid.network import Network
 from peerwatt.grid.state import BranchState, GridState
-from peerwatt.market.clearing import Clearing, Status
+from peerwatt.market.clearing import Clearing
 from peerwatt.market.product import Product
 from peerwatt.market.settlement import REASONS, Reason
 from peerwatt.sim.period import PeriodResult
@@ -258,11 +258,10 @@ def _grid_totals(state: GridState, network: Network) -> Columns:
 def _market_totals(result: PeriodResult) -> Columns:
     clearing, trades = result.clearing, result.trades
     price = trades.mean_price_eur_per_mwh
-    solved = clearing is not None and clearing.status in (Status.OPTIMAL, Status.EMPTY)
     return {
         "p2p_volume_mwh": trades.volume_mw * result.period_h,
         "p2p_price_eur_per_mwh": price if np.isfinite(price) else None,
-        "social_welfare_eur": _welfare(result, clearing) if clearing is not None and solved else None,
+        "social_welfare_eur": _welfare(result, clearing) if clearing is not None and clearing.status.solved else None,
         "market_status": clearing.status.value if clearing is not None else None,
         "iterations": clearing.iterations if clearing is not None else None,
         "rounds": len(result.rounds),
@@ -300,8 +299,9 @@ def _flexibility_totals(result: PeriodResult) -> Columns:
 def _capacity_totals(result: PeriodResult) -> Columns:
     parts = result.capacity
     if not parts:
-        return dict.fromkeys(("capacity_mw", "capacity_missing_mw"))
+        return dict.fromkeys(("capacity_status", "capacity_mw", "capacity_missing_mw"))
     return {
+        "capacity_status": parts[-1].clearing.status.value,
         "capacity_mw": float(sum(part.activated_mw.sum() for part in parts)),
         "capacity_missing_mw": parts[-1].missing_mw,
     }

@@ -93,6 +93,7 @@ TABLES: dict[str, pa.Schema] = {
             _value("lfm_volume_mwh", "MWh", "flexibility activated, up and down (stage final)"),
             _value("lfm_cost_eur", "EUR", "what the DSO is to pay for flexibility (stage final)"),
             _value("lfm_missing_mw", "MW", "flow that no bid could bring below its limit (stage final)"),
+            _value("capacity_status", "", "status of the last round of capacity trading (stage final)", pa.string()),
             _value("capacity_mw", "MW", "capacity that peers provide at the DSO's request (stage final)"),
             _value("capacity_missing_mw", "MW", "requested in the last round, provided by nobody (stage final)"),
             _value("messages", "", "messages sent in the period (rows of the last stage)", pa.int64()),

@@ -5,19 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from peerwatt.experiments.report.markup import Figure, Section, Spec, array, escape, figure_layout, note
+from peerwatt.experiments.report.markup import Figure, Section, Spec, array, escape, figure_layout, note, table
 from peerwatt.experiments.report.periods import Periods
-from peerwatt.experiments.wording import tariff
-from peerwatt.sim.columns import at_stage, codes, numbers
+from peerwatt.experiments.wording import tariff, when
+from peerwatt.market.clearing import Status
+from peerwatt.sim.columns import at_stage, codes, numbers, strings
 from peerwatt.sim.results import Results
+from peerwatt.sim.status import MARKET
 from peerwatt.sim.tables import Stage
 
 __all__ = ["MAX_PARTIES", "market_section", "trades_section"]
 
 MAX_PARTIES = 60
 """How many sellers and how many buyers the heat map has at most."""
+
+MAX_UNCLEARED = 50
+"""How many periods without a cleared market are listed."""
 
 Floats = NDArray[np.float64]
 
@@ -39,12 +45,54 @@ def market_section(results: Results, periods: Periods) -> Section:
     styles = [("var(--c2)", "solid"), ("var(--c5)", "solid"), ("var(--ink)", "dot")][-len(curves) :]
     for (name, values), (color, dash) in zip(curves.items(), styles, strict=True):
         data.append(_curve(name, x, periods.summed(values) * factor, color, dash, unit))
+    failed = _uncleared(market)
+    if failed.num_rows:
+        data.append(_uncleared_marks(periods, failed))
     figure = Figure("market-plot", data, _market_layout(unit, periods), height=560)
     remarks = ["Top: price of peer-to-peer trades between the two tariffs that bound it."]
     remarks.append(f"Bottom: energy per {periods.step}; traded energy is part of consumption and feed-in.")
     if not np.nansum(volume) > 0.0:
         remarks.insert(0, "No energy was traded between peers.")
-    return Section("market", "Prices and volumes", figure.markup(" ".join([*remarks, periods.thinned])), (figure,))
+    body = figure.markup(" ".join([*remarks, periods.thinned])) + _uncleared_list(results, failed)
+    return Section("market", "Prices and volumes", body, (figure,))
+
+
+def _uncleared(market: pa.Table) -> pa.Table:
+    """Rows of table `period`, stage p2p, whose market has no result."""
+    bad = [bool(text) and not Status(text).solved for text in strings(market, MARKET.column)]
+    return market.filter(pa.array(bad, pa.bool_()))
+
+
+def _uncleared_marks(periods: Periods, failed: pa.Table) -> Spec:
+    every = numbers(failed, "period").astype(np.intp)
+    step = max(1, every.size // 500)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "Not cleared",
+        "x": periods.stamps(every[::step]),
+        "y": [0.5] * every[::step].size,
+        "yaxis": "y3",
+        "marker": {"symbol": "x", "size": 9, "color": "var(--alarm)"},
+        "text": [Status(text).words for text in strings(failed, MARKET.column)[::step]],
+        "hovertemplate": "%{text}",
+    }
+
+
+def _uncleared_list(results: Results, failed: pa.Table) -> str:
+    if not failed.num_rows:
+        return ""
+    rows = zip(
+        failed["period"].to_pylist(), strings(failed, MARKET.column), failed["iterations"].to_pylist(), strict=True
+    )
+    cells = [
+        [when(results.manifest, period), Status(status).words, "-" if steps is None else f"{steps:,}"]
+        for period, status, steps in rows
+    ]
+    rest = f" The first {MAX_UNCLEARED} are listed." if len(cells) > MAX_UNCLEARED else ""
+    text = f"The market was not cleared in {len(cells):,} periods, in which nobody traded.{rest}"
+    listed = table(["Period", "status", "iterations"], cells[:MAX_UNCLEARED], texts=2)
+    return f'<h3>Periods without a market</h3><p class="alarm">{text}</p>{listed}'
 
 
 def _peers_energy(results: Results, periods: Periods) -> dict[str, Floats]:
@@ -128,8 +176,9 @@ def _curve(name: str, x: list[str], y: Floats, color: str, dash: str, unit: str)
 def _market_layout(unit: str, periods: Periods) -> Spec:
     return figure_layout(
         xaxis={"type": "date", "anchor": "y2", "domain": [0, 1]},
-        yaxis={"title": {"text": "EUR/MWh"}, "domain": [0.56, 1], "rangemode": "tozero"},
+        yaxis={"title": {"text": "EUR/MWh"}, "domain": [0.56, 0.955], "rangemode": "tozero"},
         yaxis2={"title": {"text": f"{unit} per {periods.step}"}, "domain": [0, 0.48]},
+        yaxis3={"visible": False, "range": [0, 1], "domain": [0.955, 1], "fixedrange": True},
         bargap=0.15,
     )
 

@@ -166,7 +166,8 @@ def _market(screen: Screen) -> None:
     if clearing is not None:
         steps = f" after {clearing.iterations:,} iterations" if clearing.iterations else ""
         reason = f": {clearing.message}" if clearing.message else ""
-        block("p", f"Clearing: {clearing.status.replace('_', ' ')}{steps}{reason}.", classes="pw-note")
+        style = "pw-note" if clearing.status.solved else "pw-alarm"
+        block("p", f"Clearing: {clearing.status.words}{steps}{reason}.", classes=style)
 
 
 def _trades(screen: Screen) -> None:

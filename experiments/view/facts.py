@@ -6,6 +6,7 @@ import numpy as np
 
 from peerwatt.experiments.report.markup import escape
 from peerwatt.experiments.view.drawing import Html
+from peerwatt.experiments.view.history import uncleared
 from peerwatt.experiments.view.session import Session
 from peerwatt.experiments.wording import Fact, energy, money
 
@@ -24,12 +25,23 @@ def facts(session: Session) -> list[Fact]:
     now = last["violations"]
     return [
         Fact("Traded so far", energy(traded), mean),
+        *_uncleared(session),
         Fact("Saved by peers", f"{money(history.total('saved_eur'))} EUR", "against no trading"),
         Fact("Highest loading", _known(last["max_loading_percent"], "{:.1f} %"), "now"),
         Fact("Voltage", _known(last["min_vm_pu"], "{:.3f}") + "–" + _known(last["max_vm_pu"], "{:.3f}"), "pu, now"),
         Fact("Limits violated", _known(now, "{:.0f}"), f"now; {violated:,} in all", alarm=bool(now > 0.0)),
         Fact("Messages", f"{last['messages']:,.0f}", f"now; {history.total('messages'):,.0f} in all"),
     ]
+
+
+def _uncleared(session: Session) -> list[Fact]:
+    """Periods so far in which a market had no result; nothing while there are none."""
+    count = int(np.count_nonzero(session.history.series["uncleared"]))
+    if not count:
+        return []
+    now = [] if session.result is None else uncleared(session.result)
+    value = f"{count:,} of {len(session.history):,} periods"
+    return [Fact("Not cleared", value, f"now: {' and '.join(now)}" if now else "not now", alarm=True)]
 
 
 def tiles(session: Session) -> Html:

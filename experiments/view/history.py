@@ -16,9 +16,10 @@ from peerwatt.sim.model import Simulation
 from peerwatt.sim.period import PeriodResult
 from peerwatt.sim.roles import Role
 from peerwatt.sim.rows import Rows, Vocabulary
+from peerwatt.sim.status import PARTS
 from peerwatt.sim.tables import Stage
 
-__all__ = ["MONEY", "SERIES", "Element", "History"]
+__all__ = ["MONEY", "SERIES", "Element", "History", "uncleared"]
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +32,7 @@ SERIES = {
     "min_vm_pu": "Lowest voltage",
     "max_vm_pu": "Highest voltage",
     "violations": "Limits violated",
+    "uncleared": "Markets not cleared",
     "saved_eur": "Saved by peers",
     "messages": "Messages",
 }
@@ -170,9 +172,21 @@ def _figures(simulation: Simulation, result: PeriodResult) -> dict[str, float]:
         "min_vm_pu": _number(grid, "min_vm_pu"),
         "max_vm_pu": _number(grid, "max_vm_pu"),
         "violations": _number(grid, "n_congested_lines") + _number(grid, "n_voltage_violations"),
+        "uncleared": float(len(uncleared(result))),
         "saved_eur": float(saved[delivered].sum()),
         "messages": float(sum(delivery.n for delivery in result.messages)),
     }
+
+
+def uncleared(result: PeriodResult) -> list[str]:
+    """Markets of a period without a result, as `peerwatt.sim.status` calls them."""
+    ends = {
+        "market": result.clearing,
+        "lfm": result.flexibility[-1].clearing if result.flexibility else None,
+        "capacity": result.capacity[-1].clearing if result.capacity else None,
+    }
+    found = ((part, ends[part.name]) for part in PARTS)
+    return [part.words for part, clearing in found if clearing is not None and clearing.status in part.failures]
 
 
 def _number(columns: dict[str, Any], name: str, missing: float = np.nan) -> float:

@@ -124,6 +124,9 @@ def _period(course: Course, rows: slice) -> dict[str, Any]:
         own = np.full((n, n_stages), np.nan)
         own[:, _STAGES.index(Stage.P2P)] = values
         columns[name] = own.ravel()
+    status = np.full((n, n_stages), None, dtype=object)
+    status[:, _STAGES.index(Stage.P2P)] = [str(each) for each in traded.status[rows]]
+    columns["market_status"] = pa.array(status.ravel(), pa.string())
     columns["period"] = np.repeat(np.arange(n), n_stages)
     columns["stage"] = _coded(np.tile(np.arange(n_stages), n), _WORDS)
     return columns

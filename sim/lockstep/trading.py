@@ -13,6 +13,7 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from peerwatt.agents.flexibility import N_STEPS
 from peerwatt.agents.market import mean_prices
@@ -35,12 +36,14 @@ class _Round:
         spread: what buyers pay the market on top, (n_trades,); empty where it keeps nothing.
         change_mw: by how much each peer's net power moves. (n_replicas * n_peers,)
         welfare_eur: NaN where a market has no result. (n_replicas,)
+        status: how each market ended. (n_replicas,)
     """
 
     trades: Trades
     spread: FloatArray
     change_mw: FloatArray
     welfare_eur: FloatArray
+    status: Sequence[Status]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Traded:
         volume_mw: power traded between peers.
         price_eur_per_mwh: mean price, NaN where nothing is traded.
         welfare_eur: social welfare, NaN where a market has no result.
+        status: how each market ended.
         n_trades: number of trades.
     """
 
@@ -63,6 +67,7 @@ class Traded:
     volume_mw: FloatArray
     price_eur_per_mwh: FloatArray
     welfare_eur: FloatArray
+    status: NDArray[np.object_]
     n_trades: IntArray
 
 
@@ -81,6 +86,7 @@ def trade(members: Sequence[Member], ahead: Ahead) -> Traded:
     n_replicas, n_periods, n = shape.cube
     change, numbers = np.empty(shape.cube), np.full((3, n_replicas, n_periods), np.nan)
     counts = np.zeros((n_replicas, n_periods), dtype=np.int64)
+    status = np.empty((n_replicas, n_periods), dtype=object)
     clear = _clearer(members, ahead)
     parts: list[Trades] = []
     spreads: list[FloatArray] = []
@@ -97,12 +103,14 @@ def trade(members: Sequence[Member], ahead: Ahead) -> Traded:
         replica = trades.seller // n
         first = np.searchsorted(replica, np.arange(n_replicas + 1))
         numbers[0, :, period], numbers[1, :, period] = _totals(trades, first.tolist())
+        status[:, period] = found.status
         numbers[2, :, period], counts[:, period] = found.welfare_eur, np.diff(first)
         shift = (replica * (n_periods - 1) + period) * n  # to the place in a flat array
         parts.append(Trades(trades.seller + shift, trades.buyer + shift, trades.p_mw, trades.price_eur_per_mwh))
         spreads.append(found.spread if found.spread.size else np.zeros(len(trades)))
     volume, mean_price, welfare = (each.ravel() for each in numbers)
-    return Traded(*_in_order(parts, spreads, shape), change.ravel(), volume, mean_price, welfare, counts.ravel())
+    totals = volume, mean_price, welfare, status.ravel(), counts.ravel()
+    return Traded(*_in_order(parts, spreads, shape), change.ravel(), *totals)
 
 
 def _totals(trades: Trades, first: list[int]) -> tuple[list[float], list[float]]:
@@ -156,7 +164,8 @@ def _together(
     change = np.zeros(len(power))
     for step in accepted.T[1:]:  # the first is the firm power
         change += step
-    return _Round(cleared.trades, np.empty(0), change, cleared.social_welfare_eur)
+    status = [Status.EMPTY if empty else Status.OPTIMAL for empty in cleared.empty.tolist()]
+    return _Round(cleared.trades, np.empty(0), change, cleared.social_welfare_eur, status)
 
 
 def _one_by_one(_: int, *, members: Sequence[Member]) -> _Round:
@@ -164,13 +173,15 @@ def _one_by_one(_: int, *, members: Sequence[Member]) -> _Round:
     n = len(members[0].population)
     parts: list[Trades] = []
     spreads, change, welfare = [], np.empty((len(members), n)), np.full(len(members), np.nan)
+    status: list[Status] = []
     for r, member in enumerate(members):
         _bids, clearing, own, change[r] = member.clear()
         parts.append(Trades(own.seller + r * n, own.buyer + r * n, own.p_mw, own.price_eur_per_mwh))
         spread = clearing.spread_eur_per_mwh
         spreads.append(spread if spread.size else np.zeros(len(own)))
-        if clearing.status in (Status.OPTIMAL, Status.EMPTY):
+        status.append(clearing.status)
+        if clearing.status.solved:
             welfare[r] = clearing.social_welfare_eur
     trades = Trades(*(np.concatenate([getattr(part, name) for part in parts]) for name in Trades.__slots__))
     spread = np.concatenate(spreads)
-    return _Round(trades, spread if spread.any() else np.empty(0), change.ravel(), welfare)
+    return _Round(trades, spread if spread.any() else np.empty(0), change.ravel(), welfare, status)

@@ -6,6 +6,8 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from peerwatt.experiments.report import write_report
@@ -154,6 +156,23 @@ def test_failed_power_flows_are_listed_with_their_reason(tmp_path):
     assert "voltage collapse" in read.text
     marks = read.figure("limits-plot")["data"][-1]
     assert marks["x"] == ["2016-06-21T07:30:00", "2016-06-21T07:45:00"]
+
+
+def test_periods_without_a_market_are_marked_and_listed(tmp_path):
+    path = tiny(tmp_path)
+    rows = pq.read_table(path / "period.parquet")
+    ends = {("p2p", 1): "not_converged", ("p2p", 2): "infeasible"}
+    status = [
+        ends.get((stage, k), "optimal" if stage == "p2p" else None)
+        for k, stage in zip(rows["period"].to_pylist(), rows["stage"].to_pylist(), strict=True)
+    ]
+    place_of = rows.column_names.index("market_status")
+    pq.write_table(rows.set_column(place_of, "market_status", pa.array(status)), path / "period.parquet")
+    read = page(path)
+    assert "The market was not cleared in 2 periods" in read.text
+    marks = next(each for each in read.figure("market-plot")["data"] if each["name"] == "Not cleared")
+    assert marks["x"] == ["2016-06-21T01:00:00", "2016-06-21T02:00:00"]
+    assert marks["text"] == ["not converged", "infeasible"]
 
 
 def test_own_coordinates_are_used_and_a_tree_drawn_where_there_are_none(tmp_path):

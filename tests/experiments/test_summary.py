@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from peerwatt.experiments.summary import summary
-from peerwatt.experiments.wording import energy, money, number
+from peerwatt.experiments.wording import energy, facts, money, number
 from peerwatt.sim.results import Results
 from tests.fabricate import tiny, village
 
@@ -62,6 +62,26 @@ def test_a_flexibility_market_is_told_of_only_where_there_is_one(tmp_path):
     text = printed(path)
     for part in ("3 of 4 periods", "500 kWh activated, 12.00 EUR", "25.0 %", "up to 3.10 kW", "1.50", "2.00 EUR"):
         assert part in text, part
+
+
+def test_periods_without_a_result_are_alarms(tmp_path):
+    path = tiny(tmp_path)
+    kpi = json.loads((path / "kpi.json").read_text())
+    kpi |= {"market_not_converged_periods": 2, "lfm_not_converged_periods": 1, "not_converged_delivery": 3}
+    (path / "kpi.json").write_text(json.dumps(kpi))
+    results = Results(path)
+    alarms = {fact.label: (fact.value, fact.remark) for fact in facts(results) if fact.alarm}
+    assert alarms["Market not cleared"] == ("2 of 4 periods", "2 not converged; nobody trades then")
+    assert alarms["Flexibility market not cleared"][0] == "1 of 4 periods"
+    assert alarms["Power flow failed (delivery)"][0] == "3 of 4 periods"
+    assert "Power flow failed (forecast)" in alarms  # of the made-up run itself
+    none = next(fact for fact in facts(results) if fact.label == "Voltage out of band")
+    assert (none.value, none.remark) == ("none", "in the periods with a solution")
+
+
+def test_a_run_with_a_result_in_every_period_has_no_such_alarm(tmp_path):
+    labels = [fact.label for fact in facts(Results(tiny(tmp_path)))]
+    assert not [label for label in labels if "cleared" in label]
 
 
 def test_the_report_is_named_once_it_is_there(tmp_path):

@@ -291,6 +291,15 @@ def test_every_panel_draws_every_kind_of_market(changes):
     assert facts(session)
 
 
+def test_a_market_that_is_not_cleared_is_a_tile_of_alarm():
+    assert not [fact for fact in facts(session_of(done=2)) if fact.label == "Not cleared"]
+    session = session_of(done=2, market__mechanism="bilateral", market__options={"max_iter": 3})
+    (tile,) = (fact for fact in facts(session) if fact.label == "Not cleared")
+    ends = [float(value) for value in session.history.series["uncleared"]]
+    assert ends == [0.0, 1.0]
+    assert (tile.value, tile.remark, tile.alarm) == ("1 of 2 periods", "now: market", True)
+
+
 def test_every_panel_stands_an_empty_page():
     session = session_of(done=0)
     for panel in (

@@ -27,7 +27,6 @@ from peerwatt.experiments.studies.d53.draw import Bids
 from peerwatt.experiments.studies.d53.model import PairBound
 from peerwatt.market.bilateral import bilateral
 from peerwatt.market.book import FloatArray, IntArray, QuadraticBook, all_pairs
-from peerwatt.market.clearing import Status
 
 __all__ = ["Before", "Signals", "Traded", "blocking", "incentives", "trade"]
 
@@ -158,7 +157,7 @@ def trade(bids: Bids, peers: IntArray, signals: Signals, bound: PairBound) -> Tr
 def _clear(book: QuadraticBook, owner: IntArray, signals: Signals, most: FloatArray) -> Traded:
     """Clear a book whose agents act for peers, `owner`; nobody realises more than its bid, `most`."""
     clearing = bilateral(book)
-    if clearing.status not in (Status.OPTIMAL, Status.EMPTY):
+    if not clearing.status.solved:
         raise SimulationError(f"the P2P market of the study did not converge: {clearing.message}")
     trades = clearing.trades
     seller, buyer, n = owner[trades.seller], owner[trades.buyer], most.size
