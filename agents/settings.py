@@ -5,7 +5,7 @@ Each field's description becomes the documentation of the scenario file and its 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
@@ -24,6 +24,7 @@ __all__ = [
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Correlation = Annotated[float, Field(ge=0.0, lt=1.0)]
+CorrelationTime = Annotated[float, Field(ge=0.02, le=8784.0)]
 Price = Annotated[float, Field(ge=-10_000.0, le=100_000.0, allow_inf_nan=False)]
 LoadKind = Literal["household", "commercial", "agriculture", "industry", "aggregate", "heat_pump", "ev"]
 Efficiency = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -227,28 +228,46 @@ class ForecastSettings(Settings):
     """How well agents foresee their own load and generation."""
 
     load_error: Share = Field(
-        0.05, description="Standard deviation of the forecast error of each peer's load, as a share of it."
+        0.05,
+        description="Standard deviation of the forecast error of each peer's load at any moment, as a share of it; the "
+        "mean over a period is off by less.",
     )
     load_spatial_correlation: Share = Field(0.0, description="Correlation of these errors between peers, 0 to 1.")
-    load_temporal_correlation: Correlation = Field(
-        0.0, description="Correlation of these errors between consecutive periods, 0 to below 1."
+    load_correlation_time_h: CorrelationTime = Field(
+        1.0,
+        description="Hours in which the correlation of a peer's errors falls to 1/e, whatever the length of a period.",
     )
     generation_error: Share = Field(
-        0.10, description="Standard deviation of the forecast error of each peer's generation, as a share of it."
+        0.10,
+        description="Standard deviation of the forecast error of each peer's generation, as a share of it, likewise.",
     )
     generation_spatial_correlation: Share = Field(
         0.8, description="Correlation of these errors between peers, 0 to 1: one sky over all PV."
     )
-    generation_temporal_correlation: Correlation = Field(
-        0.8, description="Correlation of these errors between consecutive periods, 0 to below 1."
+    generation_correlation_time_h: CorrelationTime = Field(
+        1.0,
+        description="Hours in which the correlation of a peer's errors falls to 1/e, whatever the length of a period.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_time(cls, given: Any) -> Any:
+        for what in ("load", "generation"):
+            before = f"{what}_temporal_correlation"
+            if isinstance(given, dict) and before in given:
+                raise ValueError(
+                    f"{before} depended on the length of a period and is no key any more; give "
+                    f"{what}_correlation_time_h, in hours: a correlation of 0.8 from one quarter of an hour to the "
+                    "next is -0.25 / ln 0.8 = 1.12 h"
+                )
+        return given
 
     def load(self) -> ErrorModel:
         """Error model of loads."""
-        return ErrorModel(self.load_error, self.load_spatial_correlation, self.load_temporal_correlation)
+        return ErrorModel(self.load_error, self.load_correlation_time_h, self.load_spatial_correlation)
 
     def generation(self) -> ErrorModel:
         """Error model of generation."""
         return ErrorModel(
-            self.generation_error, self.generation_spatial_correlation, self.generation_temporal_correlation
+            self.generation_error, self.generation_correlation_time_h, self.generation_spatial_correlation
         )

@@ -103,8 +103,8 @@ class Simulation(Model):
         self.context = make_context(scenario, self.case, self.streams, self._bus, first, self.stopwatch, self._on_state)
         n, forecast = self.context.population.n_real, scenario.forecast
         self._errors = (
-            ForecastErrors(forecast.load(), n, self.streams["load forecast"]),
-            ForecastErrors(forecast.generation(), n, self.streams["generation forecast"]),
+            ForecastErrors(forecast.load(), n, (self.streams["load forecast"],)),
+            ForecastErrors(forecast.generation(), n, (self.streams["generation forecast"],)),
         )
         try:
             self._start_agents()

@@ -108,7 +108,7 @@ def open_period(
     population, n = context.population, len(context.population)
     realised = population.outlook(profiles).scaled(supplied, supplied)
     sure = np.ones(n - population.n_real)  # a virtual load has nothing to forecast
-    expected = realised.scaled(*(np.append(error.factor(), sure) for error in errors))
+    expected = realised.scaled(*(np.append(error.factors(context.period_s)[0], sure) for error in errors))
     own = expected.load_mw + expected.generation_mw
     corridor = population.batteries.corridor(population.soc_initial_mwh, left_h, population.return_h)
     battery = np.where(supplied, population.batteries.dispatch(own, context.period_h, corridor), 0.0)

@@ -18,7 +18,7 @@ from peerwatt.agents.context import PeriodDraft
 from peerwatt.agents.devices import Batteries, Outlook
 from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import BoolArray, FloatArray
-from peerwatt.grid.forecast import ErrorModel, forecast_factors
+from peerwatt.grid.forecast import ErrorModel, ForecastErrors
 from peerwatt.sim.lockstep.members import Member
 from peerwatt.sim.scenario import Scenario
 
@@ -124,8 +124,8 @@ def look_ahead(scenario: Scenario, members: list[Member], profiles: FloatArray, 
     everywhere = np.broadcast_to(there, shape.cube).ravel()
     realised = Outlook(*blocks.reshape(len(blocks), shape.size)).scaled(everywhere, everywhere)
     forecast = realised.scaled(
-        _factors(shape, members, "load forecast", scenario.forecast.load()),
-        _factors(shape, members, "generation forecast", scenario.forecast.generation()),
+        _factors(shape, members, "load forecast", scenario.forecast.load(), scenario.time.period_s),
+        _factors(shape, members, "generation forecast", scenario.forecast.generation(), scenario.time.period_s),
     )
     usual = forecast.load_mw + forecast.generation_mw
     period_h = scenario.time.period_s / 3600.0
@@ -135,12 +135,10 @@ def look_ahead(scenario: Scenario, members: list[Member], profiles: FloatArray, 
     return Ahead(shape, realised, forecast, battery, soc, after, position)
 
 
-def _factors(shape: Shape, members: list[Member], stream: str, model: ErrorModel) -> FloatArray:
+def _factors(shape: Shape, members: list[Member], stream: str, model: ErrorModel, period_s: int) -> FloatArray:
     """Forecast over truth, flat; draws are those that each replica makes alone."""
-    size = (shape.n_periods, shape.n_peers + 1)
-    drawn = np.stack([member.streams[stream].standard_normal(size) for member in members], axis=1)
-    factors: FloatArray = forecast_factors(model, drawn).swapaxes(0, 1).reshape(shape.size)
-    return factors
+    errors = ForecastErrors(model, shape.n_peers, [member.streams[stream] for member in members])
+    return np.stack([errors.factors(period_s) for _ in range(shape.n_periods)], axis=1).ravel()
 
 
 def _joined(batteries: list[Batteries]) -> Batteries:

@@ -80,7 +80,7 @@ _KNOWN: dict[str, frozenset[str]] = {
     "forecast": frozenset(
         f"{what}_{key}"
         for what in ("load", "generation")
-        for key in ("error", "spatial_correlation", "temporal_correlation")
+        for key in ("error", "spatial_correlation", "correlation_time_h")
     ),
     "communication": frozenset(("fidelity", "latency_s", "jitter_s", "loss")),
 }

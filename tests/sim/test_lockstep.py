@@ -94,7 +94,7 @@ def test_strategies_with_draws_memory_and_preferences_are_the_same(case: GridCas
         {
             "seed": 7,
             "forecast.load_error": 0.6,
-            "forecast.load_temporal_correlation": 0.9,
+            "forecast.load_correlation_time_h": 2.0,
             "forecast.load_spatial_correlation": 0.5,
             "population.storage_share": 1.0,
             "population.storage_efficiency": 0.8,
