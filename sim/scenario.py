@@ -194,8 +194,7 @@ class Scenario(Settings):
         """
         path = _find(source)
         document = read_document(path)
-        for key, value in (changes or {}).items():
-            set_path(document, key, value)
+        _change(document, changes or {})
         document.setdefault("name", path.stem)
         return validated(cls, document, str(source), context={"base": path.parent}).at(path.parent)
 
@@ -210,8 +209,7 @@ class Scenario(Settings):
             ScenarioError: an unknown key or a wrong value.
         """
         document = self.model_dump(mode="json")
-        for path, value in {**(changes or {}), **more}.items():
-            set_path(document, path, value)
+        _change(document, {**(changes or {}), **more})
         return validated(Scenario, document, self.name, context={"base": self._base}).at(self._base)
 
     def to_yaml(self) -> str:
@@ -220,7 +218,9 @@ class Scenario(Settings):
 
     def resolved(self) -> Scenario:
         """The scenario with paths that do not depend on where it is read."""
-        profiles = None if self.grid.profiles is None else (self._base / self.grid.profiles).resolve()
+        profiles = self.grid.profiles
+        if profiles is not None:
+            profiles = profiles.model_copy(update={"file": (self._base / profiles.file).resolve()})
         case = resolved_case(self.grid.case, self._base)
         plugins = tuple(resolved_plugin(each, self._base) for each in self.plugins)
         grid = self.grid.model_copy(update={"case": case, "profiles": profiles})
@@ -267,6 +267,19 @@ def shipped_scenarios() -> dict[str, Path]:
     """Files of the scenarios that come with peerwatt, by name."""
     folder = Path(str(resources.files("peerwatt"))) / "experiments" / "scenarios"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _change(document: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Set values by key path; where profiles are a path alone, keys beside it can be set too."""
+    for path, value in changes.items():
+        grid = document.get("grid")
+        if (
+            path.startswith("grid.profiles.")
+            and isinstance(grid, dict)
+            and isinstance(grid.get("profiles"), str | Path)
+        ):
+            grid["profiles"] = {"file": grid["profiles"]}
+        set_path(document, path, value)
 
 
 def _find(source: str | Path) -> Path:

@@ -9,22 +9,40 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, Strict, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo, field_validator, model_validator
 
 from peerwatt.agents.conducts import CONDUCTS
 from peerwatt.agents.settings import Settings
 from peerwatt.errors import ScenarioError
 from peerwatt.grid.engine import ENGINES
+from peerwatt.grid.profile_format import ProfileFormat
 from peerwatt.market.mechanism import MECHANISMS, make_mechanism
 from peerwatt.registry import construct
 from peerwatt.sim.plugins import load_plugin
 
-__all__ = ["CommunicationSettings", "GridSettings", "MarketSettings", "Plugin", "TimeSettings"]
+__all__ = ["CommunicationSettings", "GridSettings", "MarketSettings", "Plugin", "ProfileSettings", "TimeSettings"]
 
 DAY_S = 86_400
 MIN_PERIOD_S = 60
 
 Factor = Annotated[float, Field(gt=0.0, le=1000.0)]
+
+
+class ProfileSettings(ProfileFormat):
+    """Where profiles are and how they are written; a path alone is the same as `file`."""
+
+    file: Path = Field(description="CSV or Parquet file, relative to the scenario file.")
+
+
+def _path_is_file(value: Any) -> Any:
+    """The short form: a path in place of a group."""
+    return {"file": value} if isinstance(value, str | Path) else value
+
+
+Profiles = Annotated[
+    ProfileSettings | None,
+    BeforeValidator(_path_is_file, json_schema_input_type=Path | ProfileSettings | None),
+]
 
 
 class GridSettings(Settings):
@@ -36,10 +54,11 @@ class GridSettings(Settings):
         description="`simbench:CODE` for a SimBench grid with its year of profiles, or the path of a pandapower net "
         "as JSON, relative to the scenario file.",
     )
-    profiles: Path | None = Field(
+    profiles: Profiles = Field(
         None,
         description="CSV or Parquet file with a column `time` and columns such as `load.House 3.p_mw`, in MW; relative "
-        "to the scenario file. Without it the loads of a JSON net stay as they are.",
+        "to the scenario file. Or a group of the keys below, for other units and times. Without it the loads of a "
+        "JSON net stay as they are.",
     )
     engine: str = Field("power-grid-model", description="What solves the AC power flow.")
     min_vm_pu: Annotated[float, Field(gt=0.0, lt=2.0)] | None = Field(

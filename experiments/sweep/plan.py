@@ -205,7 +205,7 @@ def _digest(scenario: Scenario, file_digest: Callable[[Path], str]) -> str:
     from peerwatt.grid.cases import case_file
 
     files = [case_file(scenario.grid.case, base_dir=scenario.base)]
-    files.append(None if scenario.grid.profiles is None else scenario.base / scenario.grid.profiles)
+    files.append(None if scenario.grid.profiles is None else scenario.base / scenario.grid.profiles.file)
     parts = [scenario.digest(), *(file_digest(path) for path in files if path is not None)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

@@ -20,6 +20,7 @@ from peerwatt.registry import nearest
 if TYPE_CHECKING:
     from peerwatt.grid.cases import GridCase
     from peerwatt.sim.scenario import Scenario
+    from peerwatt.sim.settings import ProfileSettings
 
 __all__ = ["Progress", "sweep"]
 
@@ -211,11 +212,11 @@ def _grid(scenario: Scenario, digest: str) -> GridCase:
 
 
 @lru_cache(maxsize=4)
-def _loaded(case: str, profiles: Path | None, _digest: str) -> GridCase:
+def _loaded(case: str, profiles: ProfileSettings | None, _digest: str) -> GridCase:
     """A grid, once per process; one from a file anew when the file is another."""
     from peerwatt.grid.cases import load_case
 
-    return load_case(case, profiles=profiles)
+    return load_case(case, profiles=None if profiles is None else profiles.file, profile_format=profiles)
 
 
 def _died(name: str, replicas: tuple[int, ...], *_: object) -> list[Outcome]:

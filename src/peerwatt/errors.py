@@ -33,7 +33,10 @@ __all__ = [
     "ResultsError",
     "ScenarioError",
     "SimulationError",
+    "counted",
 ]
+
+_SHOWN = 3  # places of equal faults that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,26 @@ class Fault:
         return f"{text} ({self.remedy})" if self.remedy else text
 
 
+def counted(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """Faults with those that are equal but for their place as one, which names the first places and counts the rest.
+
+    Args:
+        faults: in their order; each takes the place of the first of its kind.
+    """
+    alike: dict[tuple[str, str], list[Fault]] = {}
+    for fault in dict.fromkeys(faults):
+        alike.setdefault((fault.problem, fault.remedy), []).append(fault)
+    return tuple(each for group in alike.values() for each in ([_as_one(group)] if len(group) > _SHOWN else group))
+
+
+def _as_one(group: list[Fault]) -> Fault:
+    first, places = group[0], [fault.where for fault in group[:_SHOWN]]
+    start = first.where.partition(": ")[0] + ": "
+    if all(fault.where.startswith(start) for fault in group):  # the file, named once
+        places[1:] = [place.removeprefix(start) for place in places[1:]]
+    return Fault(f"{', '.join(places)} and {len(group) - _SHOWN} more", first.problem, first.remedy)
+
+
 class PeerwattError(Exception):
     """Base of all errors that peerwatt raises on purpose."""
 
@@ -65,14 +88,14 @@ class InputError(PeerwattError):
     """Something that the user gave is wrong.
 
     Args:
-        faults: one fault, or all faults of the input.
+        faults: one fault, or all faults of the input; many that are equal but for their place are one line.
     """
 
     exit_status = 2
 
     def __init__(self, faults: Fault | Iterable[Fault]) -> None:
         self.faults = (faults,) if isinstance(faults, Fault) else tuple(faults)
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+        super().__init__("\n".join(str(fault) for fault in counted(self.faults)))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Fault, ...]]]:
         return type(self), (self.faults,)

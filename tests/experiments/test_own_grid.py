@@ -120,3 +120,42 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
 def test_a_day_that_the_profiles_do_not_cover_is_refused_with_those_that_they_do(tmp_path: Path) -> None:
     text = "\n".join(refused(tmp_path, feeder(), scenario=SCENARIO.replace("periods: 6", "periods: 96")))
     assert "2030-06-01" in text
+
+
+def test_profiles_in_kilowatts_at_local_times_run_as_those_in_megawatts(tmp_path: Path) -> None:
+    frame = profiles(feeder(), 6)
+    first = run(Scenario.load(write(tmp_path, feeder(), frame)), tmp_path / "a")
+    kilowatts = frame.set_index("time").mul(1000.0)
+    kilowatts.index = (kilowatts.index + pd.Timedelta(hours=1)).strftime("%d.%m.%Y %H.%M")  # summer time
+    kilowatts.rename_axis("Uhrzeit").to_csv(tmp_path / "profiles.csv", sep=";", decimal=",", encoding="cp1252")
+    changes = {
+        "grid.profiles.unit": "kW",
+        "grid.profiles.time_column": "Uhrzeit",
+        "grid.profiles.time_format": "%d.%m.%Y %H.%M",
+        "grid.profiles.time_zone": "Europe/Berlin",
+    }
+    second = run(Scenario.load(tmp_path / "mine.yaml", changes), tmp_path / "b")
+    np.testing.assert_allclose(second.agent.p_mw, first.agent.p_mw, rtol=1e-9)
+    again = run(Scenario.load(tmp_path / "b" / "scenario.yaml"), tmp_path / "c")
+    np.testing.assert_array_equal(again.agent.p_mw, second.agent.p_mw)
+
+
+def test_every_wrong_key_of_profiles_is_told_at_once_with_its_path(tmp_path: Path) -> None:
+    path = write(tmp_path, feeder())
+    changes = {
+        "grid.profiles.unit": "GW",
+        "grid.profiles.zone": "UTC",
+        "grid.profiles.time_zone": "Mars/Base",
+        "grid.profiles.step_s": 420,
+    }
+    with pytest.raises(InputError) as caught:
+        Scenario.load(path, changes)
+    places = {fault.where.partition(": ")[2] for fault in caught.value.faults}
+    assert places == set(changes)
+
+
+def test_what_is_odd_about_profiles_stands_in_the_results(tmp_path: Path) -> None:
+    frame = profiles(feeder(), 6)
+    frame.iloc[:, 1:] *= 1e-3  # watts that are called kilowatts, say
+    results = run(Scenario.load(write(tmp_path, feeder(), frame)), tmp_path / "a")
+    assert "too small" in results.warnings[0]
