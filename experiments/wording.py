@@ -13,6 +13,7 @@ from peerwatt.sim.results import Results
 from peerwatt.sim.status import unsolved
 
 __all__ = [
+    "READING",
     "Fact",
     "GroupCost",
     "costs",
@@ -31,6 +32,21 @@ __all__ = [
 
 
 _LEAST_MWH = 1e-6  # of stored energy that is told, 1 Wh
+
+
+READING = (
+    "Loading is a share of the limit of the line or transformer, not of its rating, unless it is said.",
+    (
+        "Realised power is that of the profiles; what is drawn is the error of the forecast, so trading is judged with "
+        "errors and delivery without."
+    ),
+    "PV that a scenario adds has unity power factor: it moves voltages by its active power alone.",
+    (
+        "What flexible consumption is worth is anchored at the tariff: at usual consumption a MWh is worth the supplier's "
+        "price. Welfare and savings move with the tariff that is chosen."
+    ),
+)
+"""What has to be known to read the figures of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +245,22 @@ def _grid_facts(results: Results) -> list[Fact]:
             remark = _place(results, place, kpi[f"{side}_vm_period"])
             lines.append(Fact(label, f"{kpi[f'{side}_vm_pu']:.4f} pu", remark))
     if "max_loading_percent" in kpi:
-        kind, _, index = str(kpi.get("max_loading_element", "")).partition(" ")
-        remark = _place(results, element_name(results, kind, int(index)) if index else "", kpi["max_loading_period"])
-        lines.append(Fact("Highest loading", f"{float(kpi['max_loading_percent']):.1f} %", remark))
+        lines.append(_loading_fact(results))
     return lines + _violation_facts(results)
+
+
+def _loading_fact(results: Results) -> Fact:
+    """Highest loading as a share of the limit, in words of the rating too where that is not the same."""
+    kpi = results.kpi
+    rating = float(kpi["max_loading_percent"])
+    share = float(kpi.get("max_occupancy_percent", rating))  # results of older versions have no limits in it
+    kind, _, index = str(kpi.get("max_loading_element", "")).partition(" ")
+    same = kpi.get("max_occupancy_period", kpi["max_loading_period"]) == kpi["max_loading_period"]
+    place = element_name(results, kind, int(index)) if index and same else ""
+    remark = _place(results, place, kpi.get("max_occupancy_period", kpi["max_loading_period"]))
+    if abs(share - rating) >= 0.05:
+        remark += f"; up to {rating:.1f} % of the rating"
+    return Fact("Highest loading", f"{share:.1f} % of its limit", remark)
 
 
 def _violation_facts(results: Results) -> list[Fact]:
@@ -245,6 +273,8 @@ def _violation_facts(results: Results) -> list[Fact]:
             count = int(kpi[key])
             what = what if count else "in the periods with a solution" if kpi.get("not_converged_delivery") else ""
             lines.append(Fact(label, f"{count:,}" if count else "none", what, count > 0))
+    if dead := int(kpi.get("unsupplied_peer_periods", 0)):
+        lines.append(Fact("Without supply", f"{dead:,}", "periods × peers", alarm=True))
     return lines
 
 

@@ -45,12 +45,6 @@ class BranchState:
         nan = np.full(n, np.nan)
         return cls(nan, nan, nan, nan, nan)
 
-    @property
-    def occupancy(self) -> Floats:
-        """Loading as a share of the rating, (n,): loading_percent / 100."""
-        share: Floats = self.loading_percent / 100.0
-        return share
-
 
 @dataclass(frozen=True, slots=True)
 class Violations:
@@ -138,6 +132,13 @@ class GridState:
     def violations(self, network: Network) -> Violations:
         """Which limits of `network` this state exceeds; none when the power flow has no solution."""
         return Violations(*exceeded(network, self.line, self.trafo, self.vm_pu))
+
+    def occupancy(self, network: Network) -> tuple[Floats, Floats]:
+        """Loading of each line and each transformer as a share of its limit, (n_line,) and (n_trafo,)."""
+        return (
+            self.line.loading_percent / network.lines.max_loading_percent,
+            self.trafo.loading_percent / network.trafos.max_loading_percent,
+        )
 
     def overflow_mw(self, network: Network) -> tuple[Floats, Floats]:
         """Flow above the limit of each branch.

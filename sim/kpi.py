@@ -26,11 +26,14 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``min_vm_pu``, ``max_vm_pu`` | lowest and highest voltage |
 | ``min_vm_period``, ``max_vm_period`` | period in which it occurred |
 | ``min_vm_bus``, ``max_vm_bus`` | index of the bus where it occurred (needs table ``bus``) |
-| ``max_loading_percent`` | highest loading of a line or transformer |
+| ``max_loading_percent`` | highest loading of a line or transformer, of its rating |
+| ``max_occupancy_percent`` | highest loading of a line or transformer, of its limit |
+| ``max_occupancy_period`` | period in which it occurred |
 | ``max_loading_period`` | period in which it occurred |
 | ``max_loading_element`` | where it occurred, e.g. ``line 12`` (needs ``line`` and ``trafo``) |
 | ``voltage_violations`` | buses outside their band, summed over periods |
 | ``congestion_violations`` | lines and transformers above their limit, summed over periods |
+| ``unsupplied_peer_periods`` | peers without a way to an external grid, summed over periods (needs ``bus``) |
 | ``not_converged``, ``not_converged_<stage>`` | power flows without a solution, of all stages and of each (also `delivery`) |
 | ``periods`` | periods that were done |
 | ``<market>_<status>_periods`` | periods in which it ended ``infeasible``, ``not_converged`` (`peerwatt.sim.status`) |
@@ -258,14 +261,27 @@ def _limits(tables: Mapping[str, pa.Table]) -> dict[str, Kpi]:
     figures |= _extreme(rows, "min_vm_pu", "min_vm_period", sign=-1.0)
     figures |= _extreme(rows, "max_vm_pu", "max_vm_period", sign=1.0)
     figures |= _extreme(rows, "max_loading_percent", "max_loading_period", sign=1.0)
+    figures |= _extreme(rows, "max_occupancy_percent", "max_occupancy_period", sign=1.0)
     if "bus" in tables:
         buses = at_stage(tables["bus"], Stage.DELIVERY)
         for name, sign in (("min_vm_bus", -1.0), ("max_vm_bus", 1.0)):
             if (row := _argmax(sign * numbers(buses, "vm_pu"))) is not None:
                 figures[name] = int(buses.column("bus")[row].as_py())
+        if "peer" in tables:
+            figures["unsupplied_peer_periods"] = _unsupplied(rows, buses, tables["peer"])
     if "line" in tables and "trafo" in tables and "max_loading_percent" in figures:
         figures |= _most_loaded(tables)
     return figures
+
+
+def _unsupplied(period: pa.Table, bus: pa.Table, peer: pa.Table) -> int:
+    """Peers at buses that have no voltage in periods whose power flow has a solution, summed over these periods."""
+    solved = numbers(period, "period")[numbers(period, "converged") == 1.0]
+    dead = np.isin(numbers(bus, "period"), solved) & ~np.isfinite(numbers(bus, "vm_pu"))
+    where, count = np.unique(numbers(peer, "bus"), return_counts=True)
+    at, times = np.unique(numbers(bus, "bus")[dead], return_counts=True)
+    _, peers, buses = np.intersect1d(where, at, assume_unique=True, return_indices=True)
+    return int(count[peers] @ times[buses])
 
 
 def _argmax(values: Floats) -> int | None:

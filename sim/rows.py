@@ -39,6 +39,7 @@ _UNKNOWN = (
     "min_vm_pu",
     "max_vm_pu",
     "max_loading_percent",
+    "max_occupancy_percent",
 )
 """What nobody knows where the power flow has no solution."""
 
@@ -239,6 +240,7 @@ def _grid_totals(state: GridState, network: Network) -> Columns:
     violations = state.violations(network)
     congested = violations.n_congested
     loading = np.concatenate([state.line.loading_percent, state.trafo.loading_percent])
+    occupancy = np.concatenate(state.occupancy(network))
     return {
         "converged": True,
         "reason": "",
@@ -252,6 +254,7 @@ def _grid_totals(state: GridState, network: Network) -> Columns:
         "min_vm_pu": float(np.nanmin(state.vm_pu)),
         "max_vm_pu": float(np.nanmax(state.vm_pu)),
         "max_loading_percent": float(np.nanmax(loading)) if len(loading) else None,
+        "max_occupancy_percent": 100.0 * float(np.nanmax(occupancy)) if len(loading) else None,
     }
 
 

@@ -71,7 +71,8 @@ TABLES: dict[str, pa.Schema] = {
             _value("n_voltage_violations", "", "buses outside their voltage band", pa.int32()),
             _value("min_vm_pu", "pu", "lowest voltage"),
             _value("max_vm_pu", "pu", "highest voltage"),
-            _value("max_loading_percent", "%", "highest loading of a line or transformer"),
+            _value("max_loading_percent", "%", "highest loading of a line or transformer, of its rating"),
+            _value("max_occupancy_percent", "%", "highest loading of a line or transformer, of its limit"),
             _value("p2p_volume_mwh", "MWh", "energy traded between peers (rows of stage p2p)"),
             _value("p2p_price_eur_per_mwh", "EUR/MWh", "volume-weighted mean trade price (stage p2p)"),
             _value(

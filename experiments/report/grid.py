@@ -265,7 +265,7 @@ def _body(data: Spec, periods: Periods, where: Placement, states: list[str]) -> 
         f'<fieldset><legend>Go to</legend>{jumps}</fieldset></div><p id="failure" class="alarm" hidden></p>'
     )
     remarks = [
-        "Lines: colour and width show the loading; buses: colour shows the voltage.",
+        "Lines: colour and width show the loading as a share of the limit; buses: colour shows the voltage.",
         "Open diamonds mark what is outside its limits; the worst carry a figure.",
         "Point at an element for its numbers.",
     ]

@@ -41,9 +41,9 @@ def limits_section(results: Results, periods: Periods) -> Section:
     rows = at_stage(every, Stage.DELIVERY)
     x = periods.stamps()
     low, high = (periods.column(rows, name) for name in ("min_vm_pu", "max_vm_pu"))
-    loading = periods.highest(periods.column(rows, "max_loading_percent"))
+    loading = periods.highest(periods.column(rows, "max_occupancy_percent"))
     losses = periods.summed(periods.column(rows, "losses_mw") * periods.hours) * 1e3
-    limits, rating = _voltage_limits(results), _rating(results)
+    limits = _voltage_limits(results)
     data = [
         *_band(x, periods.lowest(low), periods.highest(high)),
         _line("Highest loading", x, loading, "y2", "var(--c2)", "%{y:.1f} %"),
@@ -52,10 +52,10 @@ def limits_section(results: Results, periods: Periods) -> Section:
     failed = np.flatnonzero(periods.column(rows, "converged") == 0.0)
     if failed.size:
         data.append(_failed_marks(periods, failed, rows))
-    layout = _layout(limits, rating)
+    layout = _layout(limits)
     figure = Figure("limits-plot", data, layout, height=640)
     caption = "State at delivery: lowest and highest voltage of all buses, highest loading of all lines and "
-    caption += f"transformers, losses per {periods.step}. Dashed: limits. {periods.thinned}"
+    caption += f"transformers as a share of its limit, losses per {periods.step}. Dashed: limits. {periods.thinned}"
     return Section("limits", title, figure.markup(caption) + _failures(results, every), (figure,))
 
 
@@ -66,12 +66,6 @@ def _voltage_limits(results: Results) -> list[float]:
     highs = [bus["max_vm_pu"] for bus in buses if bus.get("max_vm_pu") is not None]
     found = ([max(lows)] if lows else []) + ([min(highs)] if highs else [])
     return [float(limit) for limit in found if np.isfinite(limit)]
-
-
-def _rating(results: Results) -> float:
-    elements = [*results.topology.get("lines", ()), *results.topology.get("trafos", ())]
-    found = [e["max_loading_percent"] for e in elements if e.get("max_loading_percent") is not None]
-    return float(min(found, default=100.0))
 
 
 def _band(x: list[str], low: Floats, high: Floats) -> list[Spec]:
@@ -113,13 +107,13 @@ def _failed_marks(periods: Periods, failed: NDArray[np.intp], rows: pa.Table) ->
     }
 
 
-def _layout(limits: list[float], rating: float) -> Spec:
-    lines = [_limit("y", value) for value in limits] + [_limit("y2", rating)]
+def _layout(limits: list[float]) -> Spec:
+    lines = [_limit("y", value) for value in limits] + [_limit("y2", 100.0)]
     hidden = {"visible": False, "range": [0, 1], "domain": [0.955, 1], "fixedrange": True}
     return figure_layout(
         xaxis={"type": "date", "anchor": "y3"},
         yaxis={"title": {"text": "voltage, pu"}, "domain": [0.63, 0.955]},
-        yaxis2={"title": {"text": "loading, %"}, "domain": [0.32, 0.57], "rangemode": "tozero"},
+        yaxis2={"title": {"text": "loading, % of limit"}, "domain": [0.32, 0.57], "rangemode": "tozero"},
         yaxis3={"title": {"text": "losses, kWh"}, "domain": [0, 0.26], "rangemode": "tozero"},
         yaxis4=hidden,
         shapes=lines,

@@ -44,9 +44,12 @@
   const row = (matrix, width) => matrix
     ? matrix[state.stage].subarray(state.frame * width, (state.frame + 1) * width) : new Float32Array(width).fill(NaN);
 
+  const ofLimit = (loading, limit) => limit === null ? loading : 100 * loading / limit;
+
   function scales() {
     let load = 0, deviation = 0.01;
-    for (const m of matrices.loading) for (const v of m) if (v > load) load = v;
+    const limit = grid.branches.limit, n = limit.length;
+    for (const m of matrices.loading) m.forEach((v, i) => { v = ofLimit(v, limit[i % n]); if (v > load) load = v; });
     for (const m of matrices.vm) for (const v of m) if (Math.abs(v - 1) > deviation) deviation = Math.abs(v - 1);
     const step = [1, 2, 5, 10].find(s => load <= s * CLASSES) || 10;
     return {step, deviation: Math.ceil(deviation * 100) / 100};
@@ -63,14 +66,14 @@
     const lines = {x: [], y: [], v: [], text: []}, trafos = {x: [], y: [], v: [], text: []}, over = {x: [], y: [], v: []};
     for (let i = 0; i < n; i++) {
       if (x0[i] === null || x1[i] === null) continue;
-      const v = loading[i], above = limit[i] !== null && v > limit[i];
+      const v = ofLimit(loading[i], limit[i]), above = limit[i] !== null && v > 100;
       const group = open[i] ? CLASSES + 2 : !Number.isFinite(v) ? CLASSES + 1 : above ? CLASSES
         : Math.min(CLASSES - 1, Math.floor(v / scale.step));
       traces[group].x.push(x0[i], x1[i], null);
       traces[group].y.push(y0[i], y1[i], null);
       const x = (x0[i] + x1[i]) / 2, y = (y0[i] + y1[i]) / 2, target = trafo[i] ? trafos : lines;
       target.x.push(x); target.y.push(y); target.v.push(Number.isFinite(v) ? v : null);
-      const rating = limit[i] === null ? "" : " (limit " + limit[i] + " %)";
+      const rating = limit[i] === null ? " of its rating, no limit" : " of its limit" + (limit[i] === 100 ? "" : " (" + limit[i] + " % of the rating)");
       target.text.push("<b>" + name[i] + "</b><br>" + (open[i] ? "out of service"
         : "loading " + fixed(v, 1, "%") + rating) + (trafo[i] && size[i] ? "<br>" + 1000 * size[i] + " kVA" : ""));
       if (above) { over.x.push(x); over.y.push(y); over.v.push(v); }
@@ -146,7 +149,7 @@
       xaxis: axis, yaxis: grid.ratio ? {...axis, scaleanchor: "x", scaleratio: grid.ratio} : axis,
       legend: {x: 0, y: 1, xanchor: "left", yanchor: "top", bgcolor: "rgba(0,0,0,0)"},
       hoverlabel: {bgcolor: css("--surface"), bordercolor: css("--line"), align: "left", font: {color: css("--ink"), family: css("--font")}},
-      coloraxis: {cmin: 0, cmax: top, colorscale: steps, colorbar: {...bar, x: 0.02, xanchor: "left", title: title("line loading, %"), dtick: scale.step * 2}},
+      coloraxis: {cmin: 0, cmax: top, colorscale: steps, colorbar: {...bar, x: 0.02, xanchor: "left", title: title("loading, % of the limit"), dtick: scale.step * 2}},
       coloraxis2: {cmin: 1 - scale.deviation, cmax: 1 + scale.deviation, colorscale: even(palette("--voltage")),
         colorbar: {...bar, x: 0.98, xanchor: "right", title: title("bus voltage, pu"), nticks: 6}},
     };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from peerwatt.experiments.report.accounts import accounts_section
@@ -12,7 +13,7 @@ from peerwatt.experiments.report.limits import limits_section
 from peerwatt.experiments.report.market import market_section, trades_section
 from peerwatt.experiments.report.markup import Section, escape, note, table
 from peerwatt.experiments.report.periods import Periods
-from peerwatt.experiments.wording import Fact, costs, duration, facts, length, money, state, where_time_went
+from peerwatt.experiments.wording import READING, Fact, costs, duration, facts, length, money, state, where_time_went
 from peerwatt.sim.results import Results
 
 __all__ = ["write_report"]
@@ -53,13 +54,17 @@ def _header(results: Results) -> str:
     )
     about = "".join(f"<span>{escape(text)}</span>" for text in _about(results))
     alarm = f'<p class="alarm">{escape(f"{ending.value}: {ending.remark}")}</p>' if ending.alarm else ""
-    warned = "".join(f"<li>{escape(warning)}</li>" for warning in results.warnings)
-    warnings = f'<ul class="warnings">{warned}</ul>' if warned else ""
+    warnings = _list(results.warnings, "warnings")
     return (
         f"<h1>{escape(manifest.get('name') or 'results')}</h1>"
         + (f'<p class="lead">{escape(description)}</p>' if description else "")
         + f'<p class="about">{about}</p>{alarm}{warnings}<dl class="tiles">{tiles}</dl>'
     )
+
+
+def _list(texts: Iterable[str], style: str = "") -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f'<ul class="{style}">{items}</ul>' if items else ""
 
 
 def _about(results: Results) -> list[str]:
@@ -104,6 +109,7 @@ def _origin(results: Results) -> Section:
     manifest = results.manifest
     command = f"peerwatt run scenario.yaml --seed {shlex.quote(str(manifest.get('seed')))}"
     parts = [
+        "<h3>How to read the figures</h3>" + _list(READING),
         "<h3>Run it again</h3><p>In the results directory:</p>",
         f"<pre><code>{escape(command)}</code></pre>",
         note("The same scenario and seed give the same tables, byte for byte, with the versions below."),

@@ -71,10 +71,7 @@ def element_card(screen: Screen) -> None:
     names = {"bus": network.buses.name, "line": network.lines.name, "trafo": network.trafos.name}[found.kind]
     name = names[found.position]
     line = name if found.kind != "line" or names.count(name) == 1 else int(network.lines.index[found.position])
-
-    def cut() -> None:
-        session.cut(line)
-        screen.refresh()
+    cut = partial(screen.cut, line)
 
     with block("section", classes="pw-card"):
         with block("div", classes="pw-head"):

@@ -22,12 +22,14 @@ def facts(session: Session) -> list[Fact]:
     volume, price = (np.array(history.series[name]) for name in ("traded_mwh", "price_eur_per_mwh"))
     mean = f"at {np.nansum(volume * price) / traded:.1f} EUR/MWh" if traded > 0.0 else "no trades yet"
     violated = int(history.total("violations"))
-    now = last["violations"]
+    now, dead = last["violations"], int(last["unsupplied"])
+    cut = [Fact("Without supply", f"{dead:,} {'peer' if dead == 1 else 'peers'}", "now", alarm=True)] if dead else []
     return [
         Fact("Traded so far", energy(traded), mean),
         *_uncleared(session),
         Fact("Saved by peers", f"{money(history.total('saved_eur'))} EUR", "against no trading"),
-        Fact("Highest loading", _known(last["max_loading_percent"], "{:.1f} %"), "now"),
+        *cut,
+        Fact("Highest loading", _known(last["max_occupancy_percent"], "{:.1f} %"), "of its limit, now"),
         Fact("Voltage", _known(last["min_vm_pu"], "{:.3f}") + "–" + _known(last["max_vm_pu"], "{:.3f}"), "pu, now"),
         Fact("Limits violated", _known(now, "{:.0f}"), f"now; {violated:,} in all", alarm=bool(now > 0.0)),
         Fact("Messages", f"{last['messages']:,.0f}", f"now; {history.total('messages'):,.0f} in all"),

@@ -74,11 +74,11 @@ def _caption(canvas: Canvas) -> str:
         return ""
     words = ["This is one phase; trading and limits are those of the balanced run."]
     if phases.converged:
-        vuf, highest = phases.vuf_percent, np.concatenate((state.line.loading_percent, state.trafo.loading_percent))
+        vuf, highest = phases.vuf_percent, 100.0 * np.concatenate(state.occupancy(canvas.network))
         worst = int(np.nanargmax(vuf))
         words.append(
             f"Voltage {np.nanmin(state.vm_pu):.3f} to {np.nanmax(state.vm_pu):.3f} pu, highest loading "
-            f"{np.nanmax(highest):.1f} %; unbalance (VUF) up to {vuf[worst]:.2f} %, at "
+            f"{np.nanmax(highest):.1f} % of its limit; unbalance (VUF) up to {vuf[worst]:.2f} %, at "
             f"{canvas.network.buses.name[worst]}."
         )
     who = f"peers up to {1e3 * SINGLE_PHASE_MW:g} kW are on one, drawn by seed, others on three"
@@ -125,14 +125,15 @@ def _marks(canvas: Canvas) -> list[str]:
     if state is None or not state.converged:
         return []
     found, flags, parts = state.violations(network), _Flags(), []
-    for mask, table, branch, ends in (
-        (found.line_mask, network.lines, state.line, ("from_bus", "to_bus")),
-        (found.trafo_mask, network.trafos, state.trafo, ("hv_bus", "lv_bus")),
+    line, trafo = state.occupancy(network)
+    for mask, table, occupancy, ends in (
+        (found.line_mask, network.lines, line, ("from_bus", "to_bus")),
+        (found.trafo_mask, network.trafos, trafo, ("hv_bus", "lv_bus")),
     ):
-        over = np.where(mask, branch.loading_percent / table.max_loading_percent, 0.0)
+        over = np.where(mask, occupancy, 0.0)
         for i in np.argsort(-over, kind="stable")[: min(LABELS, int(mask.sum()))]:
             a, b = (canvas.xy[getattr(table, end)[i]] for end in ends)
-            parts.append(flags.at((a + b) / 2, f"⚠ {branch.loading_percent[i]:.0f} %"))
+            parts.append(flags.at((a + b) / 2, f"⚠ {100.0 * over[i]:.0f} % of limit"))
     outside = np.flatnonzero(found.low_voltage | found.high_voltage)
     for rank, bus in enumerate(outside[np.argsort(-np.abs(state.vm_pu[outside] - 1.0), kind="stable")]):
         x, y = canvas.xy[bus]

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from peerwatt.agents.population import Population
+from peerwatt.grid.state import GridState
 from peerwatt.sim.model import Simulation
 from peerwatt.sim.period import PeriodResult
 from peerwatt.sim.roles import Role
@@ -19,7 +21,7 @@ from peerwatt.sim.rows import Rows, Vocabulary
 from peerwatt.sim.status import PARTS
 from peerwatt.sim.tables import Stage
 
-__all__ = ["MONEY", "SERIES", "Element", "History", "uncleared"]
+__all__ = ["MONEY", "SERIES", "Element", "History", "uncleared", "unsupplied"]
 
 Floats = NDArray[np.float64]
 
@@ -28,11 +30,12 @@ SERIES = {
     "price_eur_per_mwh": "Mean price",
     "exchange_mwh": "Net import",
     "losses_mwh": "Losses",
-    "max_loading_percent": "Highest loading",
+    "max_occupancy_percent": "Highest loading",
     "min_vm_pu": "Lowest voltage",
     "max_vm_pu": "Highest voltage",
     "violations": "Limits violated",
     "uncleared": "Markets not cleared",
+    "unsupplied": "Peers without supply",
     "saved_eur": "Saved by peers",
     "messages": "Messages",
 }
@@ -76,7 +79,7 @@ class History:
         series: values by name of `SERIES`, one per period.
         money: received less paid since the start, per period and role of `MONEY`.
         vm_pu: voltages at delivery, one array of (n_bus,) per period.
-        loading_percent: lines, then transformers, (n_line + n_trafo,) per period.
+        occupancy_percent: loading of lines, then transformers, of their limits, (n_line + n_trafo,) per period.
         flow_mw: power at the from side, in the same order.
         bus_mw: net power delivered by the peers at each bus, (n_bus,) per period.
         largest_flow_mw: largest flow of any branch so far.
@@ -88,7 +91,7 @@ class History:
     series: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in SERIES})
     money: list[Floats] = field(default_factory=list)
     vm_pu: list[NDArray[np.float32]] = field(default_factory=list)
-    loading_percent: list[NDArray[np.float32]] = field(default_factory=list)
+    occupancy_percent: list[NDArray[np.float32]] = field(default_factory=list)
     flow_mw: list[NDArray[np.float32]] = field(default_factory=list)
     bus_mw: list[NDArray[np.float32]] = field(default_factory=list)
     largest_flow_mw: float = 0.0
@@ -124,7 +127,7 @@ class History:
             parts = {"voltage, pu": self.vm_pu, "net power of peers, kW": self.bus_mw}
             row = element.position
         else:
-            parts = {"loading, %": self.loading_percent, "flow, kW": self.flow_mw}
+            parts = {"loading, % of limit": self.occupancy_percent, "flow, kW": self.flow_mw}
             row = element.position + (n_line if element.kind == "trafo" else 0)
         values = {name: np.array([each[row] for each in part], dtype=np.float64) for name, part in parts.items()}
         return {name: 1e3 * each if name.endswith("kW") else each for name, each in values.items()}
@@ -137,18 +140,25 @@ class History:
             vm, loading, flow = np.full(network.n_bus, np.nan), nan, nan
         else:
             vm = state.vm_pu
-            loading = np.concatenate((state.line.loading_percent, state.trafo.loading_percent))
+            loading = 100.0 * np.concatenate(state.occupancy(network))
             flow = np.concatenate((state.line.p_from_mw, state.trafo.p_from_mw))
         delivered = population.at_buses(np.nan_to_num(result.p_delivered_mw), network.n_bus)
         for kept, values in (
             (self.vm_pu, vm),
-            (self.loading_percent, loading),
+            (self.occupancy_percent, loading),
             (self.flow_mw, flow),
             (self.bus_mw, delivered),
         ):
             kept.append(values.astype(np.float32))
         self.largest_flow_mw = max(self.largest_flow_mw, float(np.nanmax(np.abs(flow), initial=0.0)))
         self.largest_bus_mw = max(self.largest_bus_mw, float(np.abs(delivered).max(initial=0.0)))
+
+
+def unsupplied(population: Population, state: GridState | None) -> NDArray[np.intp]:
+    """Rows of the peers that have no way to an external grid; none where the power flow has no solution."""
+    if state is None or not state.converged:
+        return np.empty(0, dtype=np.intp)
+    return np.flatnonzero(np.isnan(state.vm_pu[population.bus]) & (population.virtual == 0.0))
 
 
 def _figures(simulation: Simulation, result: PeriodResult) -> dict[str, float]:
@@ -168,11 +178,12 @@ def _figures(simulation: Simulation, result: PeriodResult) -> dict[str, float]:
         "price_eur_per_mwh": _number(market, "p2p_price_eur_per_mwh"),
         "exchange_mwh": _number(grid, "slack_p_mw") * hours,
         "losses_mwh": _number(grid, "losses_mw") * hours,
-        "max_loading_percent": _number(grid, "max_loading_percent"),
+        "max_occupancy_percent": _number(grid, "max_occupancy_percent"),
         "min_vm_pu": _number(grid, "min_vm_pu"),
         "max_vm_pu": _number(grid, "max_vm_pu"),
         "violations": _number(grid, "n_congested_lines") + _number(grid, "n_voltage_violations"),
         "uncleared": float(len(uncleared(result))),
+        "unsupplied": float(len(unsupplied(simulation.context.population, result.states.get(Stage.DELIVERY)))),
         "saved_eur": float(saved[delivered].sum()),
         "messages": float(sum(delivery.n for delivery in result.messages)),
     }

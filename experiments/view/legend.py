@@ -71,10 +71,12 @@ def _signs(y: float, width: float) -> tuple[str, float]:
         ("consumer", 76, '<circle r="6" class="node"/>'),
         ("prosumer", 76, '<path d="M0 -8L7 -2V6H-7V-2Z" class="node"/>'),
         ("producer", 76, '<path d="M0 -7L7 6H-7Z" class="node"/>'),
+        ("several kinds", 100, '<path d="M-8 0L-4 -7H4L8 0L4 7H-4Z" class="node"/>'),
         ("external grid", 104, '<path d="M-7 -7H7V7H-7ZM-7 7L7 -7M-7 0L0 -7M0 7L7 0" class="node"/>'),
         ("feeds in", 70, '<circle r="8" class="halo feeds"/>'),
         ("draws", 58, '<circle r="7" class="halo draws"/>'),
         ("limit violated", 100, '<path d="M0 -8l8 8l-8 8l-8 -8Z" class="diamond"/>'),
+        ("no supply", 76, '<path d="M-6 -6L6 6M6 -6L-6 6" class="dead"/>'),
         ("cut", 40, '<path d="M-5 -5l10 10m0-10l-10 10" class="cross"/>'),
     )
     parts, left = [], 20.0

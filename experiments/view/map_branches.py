@@ -27,8 +27,8 @@ class _Branch:
         name: its name.
         on: whether it is in service.
         p_mw: flow at the from side, NaN where nothing is known.
-        loading: percent.
-        limit: its limit, percent.
+        loading: percent of its rating.
+        limit: its limit, percent of its rating.
     """
 
     name: str
@@ -48,13 +48,16 @@ class _Branch:
         return self.on and self.loading > self.limit
 
     @property
+    def occupancy_percent(self) -> float:
+        """Loading as a share of the limit."""
+        return 100.0 * self.loading / self.limit
+
+    @property
     def colour(self) -> str:
         """Colour by loading as a share of the limit."""
         if not self.known:
             return "var(--muted)"
-        return (
-            "var(--over)" if self.over else f"var(--l{loading_class(np.array([100.0 * self.loading / self.limit]))[0]})"
-        )
+        return "var(--over)" if self.over else f"var(--l{loading_class(np.array([self.occupancy_percent]))[0]})"
 
     def words(self, *more: str) -> list[str]:
         """What the pointer tells."""
@@ -62,7 +65,8 @@ class _Branch:
             return [self.name, "out of service"]
         if not self.known:
             return [self.name, "loading not known"]
-        return [self.name, f"loading {self.loading:.1f} % (limit {self.limit:g} %)", *more]
+        limit = "its limit" if self.limit == 100.0 else f"its limit ({self.limit:g} % of the rating)"
+        return [self.name, f"loading {self.occupancy_percent:.1f} % of {limit}", *more]
 
 
 def _branch(canvas: Canvas, kind: str, i: int, name: str) -> _Branch:
@@ -76,7 +80,8 @@ def _by_phase(canvas: Canvas, kind: str, i: int) -> list[str]:
     """Loading of all phases, where one is shown."""
     if canvas.phases is None:
         return []
-    loading = getattr(canvas.phases, kind).loading_percent[i]
+    table = canvas.network.lines if kind == "line" else canvas.network.trafos
+    loading = 100.0 * getattr(canvas.phases, kind).loading_percent[i] / table.max_loading_percent[i]
     return [f"phases A / B / C: {' / '.join(f'{each:.1f}' for each in loading)} %"]
 
 

@@ -7,15 +7,20 @@ import numpy as np
 from peerwatt.agents.population import KINDS
 from peerwatt.experiments.view.canvas import Canvas, Floats, pickable
 from peerwatt.experiments.view.drawing import element, kilowatts, nice, number, voltage_class
+from peerwatt.experiments.view.history import unsupplied
 from peerwatt.grid.threephase_state import vuf_percent
 from peerwatt.sim.tables import Stage
 
-__all__ = ["buses"]
+__all__ = ["NO_SUPPLY", "buses"]
 
 _POWER = {Stage.FORECAST: "p_forecast_mw", Stage.P2P: "p_p2p_mw"}
 
 MOST_PEERS = 6
 """How many peers of a bus are listed at most."""
+
+
+NO_SUPPLY = "M-11 -11L11 11M11 -11L-11 11"
+"""What is drawn over a bus whose peers have no supply."""
 
 
 def _power(canvas: Canvas) -> Floats:
@@ -37,6 +42,7 @@ def buses(canvas: Canvas) -> list[str]:
     power, kinds = _power(canvas), population.kind()
     vm = np.full(network.n_bus, np.nan) if canvas.state is None else canvas.state.vm_pu
     colours = [f"var(--v{each})" if each >= 0 else "var(--surface)" for each in voltage_class(vm).tolist()]
+    dead = {int(population.bus[row]) for row in unsupplied(population, canvas.state)}
     slack = set(network.slack_bus.tolist())
     by_bus: list[list[int]] = [[] for _ in range(network.n_bus)]
     for row, bus in enumerate(population.bus.tolist()):
@@ -45,8 +51,11 @@ def buses(canvas: Canvas) -> list[str]:
     for bus, peers in enumerate(by_bus):
         x, y = (float(value) for value in canvas.xy[bus])
         own = [row for row in peers if not population.virtual[row]]
-        kind = KINDS[int(kinds[own].max())] if own else ("slack" if bus in slack else "joint")
+        found = {KINDS[int(each)] for each in kinds[own]}
+        kind = "mixed" if len(found) > 1 else next(iter(found), "slack" if bus in slack else "joint")
         drawn = [_halo(canvas, x, y, float(power[peers].sum())), _symbol(kind, x, y, colours[bus])]
+        if bus in dead:
+            drawn.append(element("path", d=NO_SUPPLY, class_="dead", transform=_at(x, y)))
         if canvas.pinned("bus", bus):
             drawn.append(element("circle", cx=x, cy=y, r=15.0, class_="pin"))
         parts.append(pickable(f"bus:{bus}", _words(canvas, bus, peers, power, float(vm[bus])), drawn, "bus"))
@@ -63,9 +72,13 @@ def _halo(canvas: Canvas, x: float, y: float, p_mw: float) -> str:
 
 
 def _symbol(kind: str, x: float, y: float, fill: str) -> str:
-    """The sign of a bus by who is there: consumer a circle, producer a triangle, prosumer a house, slack a square."""
-    at = f"translate({number(x)} {number(y)})"
+    """The sign of a bus by who is there: consumer a circle, producer a triangle, prosumer a house, slack a square.
+
+    Peers of several kinds are a hexagon.
+    """
+    at = _at(x, y)
     paths = {
+        "mixed": "M-8 0L-4 -7H4L8 0L4 7H-4Z",
         "producer": "M0 -8.5L8 6H-8Z",
         "prosumer": "M0 -9L8 -2V7H-8V-2Z",
         "slack": "M-9 -9H9V9H-9ZM-9 9L9 -9M-9 0L0 -9M0 9L9 0",
@@ -73,6 +86,10 @@ def _symbol(kind: str, x: float, y: float, fill: str) -> str:
     if kind in paths:
         return element("path", d=paths[kind], class_=f"node {kind}", fill=fill, transform=at)
     return element("circle", r=6.0 if kind == "consumer" else 3.0, class_=f"node {kind}", fill=fill, transform=at)
+
+
+def _at(x: float, y: float) -> str:
+    return f"translate({number(x)} {number(y)})"
 
 
 def _on(canvas: Canvas, row: int) -> str:
@@ -86,7 +103,10 @@ def _on(canvas: Canvas, row: int) -> str:
 def _words(canvas: Canvas, bus: int, peers: list[int], power: Floats, vm_pu: float) -> list[str]:
     buses, simulation = canvas.network.buses, canvas.session.simulation
     low, high = buses.min_vm_pu[bus], buses.max_vm_pu[bus]
-    voltage = f"voltage {vm_pu:.4f} pu ({low:g} to {high:g})" if np.isfinite(vm_pu) else "voltage not known"
+    known = canvas.state is not None and canvas.state.converged
+    voltage = "no supply: no way to an external grid" if known else "voltage not known"
+    if np.isfinite(vm_pu):
+        voltage = f"voltage {vm_pu:.4f} pu ({low:g} to {high:g})"
     lines = [f"{buses.name[bus]}, {buses.vn_kv[bus]:g} kV", voltage]
     if canvas.phases is not None:
         three = " / ".join(f"{each:.4f}" for each in canvas.phases.vm_pu[bus])

@@ -16,14 +16,14 @@ __all__ = ["element_panel", "figures_panel", "money_panel"]
 _ROWS = (
     ("EUR/MWh", (("price_eur_per_mwh", "c1", 1.0),)),
     ("kWh", (("traded_mwh", "c1", 1e3), ("exchange_mwh", "c2", 1e3))),
-    ("loading, %", (("max_loading_percent", "c4", 1.0),)),
+    ("loading, % of limit", (("max_occupancy_percent", "c4", 1.0),)),
     ("voltage, pu", (("min_vm_pu", "c5", 1.0), ("max_vm_pu", "c3", 1.0))),
 )
 _NAMES = {
     "price_eur_per_mwh": "P2P price",
     "traded_mwh": "traded between peers",
     "exchange_mwh": "net import",
-    "max_loading_percent": "highest loading",
+    "max_occupancy_percent": "highest loading",
     "min_vm_pu": "lowest voltage",
     "max_vm_pu": "highest voltage",
 }
@@ -188,8 +188,7 @@ def _quantity(history: History, k: int, name: str, values: Any, *, pinned: bool)
 
 
 def _limits(network: Network, found: Element) -> list[float]:
-    """Voltage band of a bus, limit of a branch."""
+    """Voltage band of a bus, limit of a branch, of which its loading is a share."""
     if found.kind == "bus":
         return [float(each[found.position]) for each in (network.buses.min_vm_pu, network.buses.max_vm_pu)]
-    table = network.lines if found.kind == "line" else network.trafos
-    return [float(table.max_loading_percent[found.position])]
+    return [100.0]

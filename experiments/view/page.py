@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -42,7 +44,7 @@ def layout(children: list[Any] = []) -> Any:  # noqa: B006 - Solara fills it
 def page() -> None:
     """Everything in a tab."""
     drawn, set_drawn = solara.use_state(0)
-    screen = solara.use_memo(lambda: Screen(_opened(), lambda: set_drawn(lambda count: count + 1)), [])
+    screen = solara.use_memo(lambda: Screen(_opened(), lambda: set_drawn(lambda count: count + 1), in_background), [])
     session: Session = screen.session
     look = session.look
     solara.use_effect(lambda: session.close, [])
@@ -53,7 +55,7 @@ def page() -> None:
     solara.lab.use_task(play, dependencies=[look.playing, look.speed])
     solara.Style(Path(__file__).parent / "style.css")
     keys(event_press=screen.press)
-    with block("div", classes="playing" if look.playing else ""):
+    with session.lock, block("div", classes="playing" if look.playing else ""):
         _bar(screen)
         with block("div", classes="pw-body"):
             with block("aside", classes="pw-column pw-side"):
@@ -62,8 +64,12 @@ def page() -> None:
                 take_along(session)
             with block("main", classes="pw-column"):
                 faults_card(session)
-                show(tiles(session), screen)
-                with block("div", classes="pw-main pw-wide"):
+                old = " pw-old" if look.computing else ""
+                if old:
+                    block("div", "Computing the new setting; what is shown is the run before.", classes="pw-computing")
+                with block("div", classes=old):
+                    show(tiles(session), screen)
+                with block("div", classes=f"pw-main pw-wide{old}"):
                     with block("div", classes="pw-column"):
                         map_card(screen)
                         element_card(screen)
@@ -75,6 +81,11 @@ def page() -> None:
 
 Layout, Page = layout, page
 """The names under which Solara looks for them."""
+
+
+def in_background(action: Callable[[], None]) -> None:
+    """Run something beside the page, which stays alive; Solara hands its context on to threads."""
+    Thread(target=action, daemon=True).start()
 
 
 def _opened() -> Session:

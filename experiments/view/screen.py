@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from peerwatt.experiments.view.history import Element
@@ -16,6 +17,10 @@ MESSAGES_TAB = 2
 """Number of the panel of messages behind the tabs."""
 
 
+def _at_once(action: Callable[[], None]) -> None:
+    action()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Screen:
     """A session on a page.
@@ -23,10 +28,12 @@ class Screen:
     Attributes:
         session: the run and what the viewer looks at.
         refresh: draws the page again.
+        run: runs what takes a while; what is shown until then is marked as old.
     """
 
     session: Session
     refresh: Callable[[], None]
+    run: Callable[[Callable[[], None]], None] = _at_once
 
     @property
     def left(self) -> bool:
@@ -41,14 +48,12 @@ class Screen:
 
     def turn(self, **positions: Any) -> None:
         """Turn dials; values of `Dials`, and `keep_time`."""
-        self.session.turn(**positions)
-        self.refresh()
+        self._compute(partial(self.session.turn, **positions))
 
     def again(self) -> None:
         """Stop, and start from the beginning."""
         self.session.look.playing = False
-        self.session.start()
-        self.refresh()
+        self._compute(self.session.start)
 
     def step(self) -> None:
         """Go on by a period, a stage or a message."""
@@ -70,14 +75,31 @@ class Screen:
     def lose(self) -> None:
         """Lose messages from now on, as many and for as long as chosen."""
         look = self.session.look
-        self.session.lose(look.loss_percent / 100.0, float(look.loss_hours) if look.loss_hours else None)
-        self.refresh()
+        hours = float(look.loss_hours) if look.loss_hours else None
+        self._compute(partial(self.session.lose, look.loss_percent / 100.0, hours))
 
     def ask(self) -> None:
         """Let the TSO ask for regulation from now on, as much and for as long as chosen."""
         look = self.session.look
-        self.session.ask(look.request_mw, float(look.request_hours) if look.request_hours else None)
+        hours = float(look.request_hours) if look.request_hours else None
+        self._compute(partial(self.session.ask, look.request_mw, hours))
+
+    def cut(self, line: str | int) -> None:
+        """Cut a line from now on."""
+        self._compute(partial(self.session.cut, line))
+
+    def _compute(self, action: Callable[[], Any]) -> None:
+        """Make a new run, with the figures of the one before marked as old until it is there."""
+        self.session.look.computing += 1
         self.refresh()
+        self.run(partial(self._computed, action))
+
+    def _computed(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        finally:
+            self.session.look.computing -= 1
+            self.refresh()
 
     def play(self) -> None:
         """Play, or pause."""

@@ -46,6 +46,7 @@ class Look:
         keep_time: whether a run that a control has changed goes on to the time of the one before.
         playing: whether steps follow one another by themselves.
         speed: steps per second when they do, as text.
+        computing: how many new runs are being made; what is shown is of the one before.
         mark: counts what is to be drawn, one for each step.
         drawn: mark of what the browser drew last.
         loss_percent: share of messages that the next fault loses.
@@ -67,6 +68,7 @@ class Look:
     keep_time: bool = False
     playing: bool = False
     speed: str = "5"
+    computing: int = 0
     mark: int = 0
     drawn: int = 0
     loss_percent: float = 50.0
@@ -94,6 +96,7 @@ class Session:
         phases: what the run is in three phases.
         pinned_run: history of an earlier run to compare with.
         faults: why the last action failed, line by line; empty if it did not.
+        lock: held by whoever changes the run, or draws it.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class Session:
         self.phases: Phases | None = None
         self.faults: list[str] = []
         self._placed: tuple[Network, Fitted] | None = None
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     @property
     def scenario(self) -> Scenario:
@@ -178,7 +181,7 @@ class Session:
         Returns:
             Whether there is a new run.
         """
-        with self._lock:
+        with self.lock:
             before = 0 if self.simulation is None else self.simulation.period
             self.dials = replace(self.dials, **positions)
             if not self.start():
@@ -190,7 +193,7 @@ class Session:
 
     def start(self) -> bool:
         """Start the run from the beginning; returns whether there is one."""
-        with self._lock:
+        with self.lock:
             self.faults = []
             try:
                 simulation = Simulation(self.base.replace(self.dials.changes(self.base)), case=self.case)
@@ -221,7 +224,7 @@ class Session:
 
     def step(self) -> bool:
         """Simulate a period; returns whether it was."""
-        with self._lock:
+        with self.lock:
             simulation = self.simulation
             if simulation is None or not simulation.running:
                 return False
@@ -291,7 +294,7 @@ class Session:
 
     def close(self) -> None:
         """Release the run."""
-        with self._lock:
+        with self.lock:
             if self.simulation is not None:
                 self.simulation.close()
                 self.simulation = self.phases = None

@@ -67,11 +67,18 @@ def evaluate(
     return StageTotals(columns, np.concatenate(kept) if voltages else None)
 
 
+def _highest(values: list[FloatArray], k: int) -> FloatArray:
+    """Highest of each row, (k,), over all branches; nan without any."""
+    highest: FloatArray = np.fmax.reduce([np.fmax.reduce(each, axis=1) for each in values] or [np.full(k, np.nan)])
+    return highest
+
+
 def _totals(states: GridStates, network: Network) -> dict[str, FloatArray]:
     """The columns of table `period` that are the grid's."""
     violations = states.violations(network)
     loading = [branch.loading_percent for branch in (states.line, states.trafo) if branch.loading_percent.shape[1]]
-    highest = [np.fmax.reduce(each, axis=1) for each in loading]
+    limits = [each.max_loading_percent for each in (network.lines, network.trafos) if len(each)]
+    shares = [each / limit for each, limit in zip(loading, limits, strict=True)]
     columns: dict[str, FloatArray] = {
         "slack_p_mw": states.slack_p_mw,
         "losses_mw": states.losses_mw,
@@ -82,7 +89,8 @@ def _totals(states: GridStates, network: Network) -> dict[str, FloatArray]:
         "n_voltage_violations": violations.n_voltage.astype(np.float64),
         "min_vm_pu": np.fmin.reduce(states.vm_pu, axis=1),
         "max_vm_pu": np.fmax.reduce(states.vm_pu, axis=1),
-        "max_loading_percent": np.fmax.reduce(highest) if highest else np.full(len(states), np.nan),
+        "max_loading_percent": _highest(loading, len(states)),
+        "max_occupancy_percent": 100.0 * _highest(shares, len(states)),
     }
     known = {name: np.where(states.converged, values, np.nan) for name, values in columns.items()}
     return {"converged": states.converged.astype(np.float64), **known}

@@ -115,7 +115,6 @@ def test_limits_and_overflows_of_a_batch_are_those_of_its_rows():
         assert mean == pytest.approx(state.overflow_weighted_mw(network), abs=1e-12)
         for all_rows, one in zip(states.overflow_mw(network), state.overflow_mw(network), strict=True):
             np.testing.assert_allclose(all_rows[row], one, rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(states.line.occupancy, states.line.loading_percent / 100.0)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -3,6 +3,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import sparse
 
@@ -31,6 +32,23 @@ DESIGNS = {
 def figures(path: Path, **changes):
     results = Results(tiny(path, **changes))
     return compute_kpis({name: results.arrow(name) for name in results.tables}, results.manifest)
+
+
+def test_peers_cut_off_are_counted_by_period(tmp_path):
+    results = Results(tiny(tmp_path))
+    tables = {name: results.arrow(name) for name in results.tables}
+    assert compute_kpis(tables, results.manifest)["unsupplied_peer_periods"] == 0
+    bus, at = tables["bus"], tables["peer"]["bus"].to_pylist()
+    dead = [
+        stage == "delivery" and period in (0, 2) and number == at[0]
+        for stage, period, number in zip(*(bus[name].to_pylist() for name in ("stage", "period", "bus")), strict=True)
+    ]
+    voltage = pa.array(
+        [None if off else v for off, v in zip(dead, bus["vm_pu"].to_pylist(), strict=True)], pa.float64()
+    )
+    place = bus.column_names.index("vm_pu")
+    tables["bus"] = bus.set_column(place, "vm_pu", voltage)
+    assert compute_kpis(tables, results.manifest)["unsupplied_peer_periods"] == 2 * at.count(at[0])
 
 
 def test_totals_are_those_counted_by_hand(tmp_path):

@@ -27,6 +27,7 @@ OF_THE_GRID = (
     "losses_",
     "min_vm_pu",
     "max_vm_pu",
+    "max_occupancy_percent",
     "max_loading_percent",
     "overflow_",
     "money_supplier_eur",  # is paid for losses by the

@@ -15,6 +15,7 @@ import reacton
 from peerwatt.agents.strategies import STRATEGIES, strategy
 from peerwatt.errors import InputError
 from peerwatt.experiments.view import Html, Session
+from peerwatt.experiments.view import page as page_module
 from peerwatt.experiments.view import server as serving
 from peerwatt.experiments.view.command import is_local
 from peerwatt.experiments.view.dials import Dials
@@ -39,6 +40,7 @@ class Rendered:
             return start(session)
 
         monkeypatch.setattr(Session, "start", noted)
+        monkeypatch.setattr(page_module, "in_background", lambda action: action())
         begin = Opening("small.yaml", small_scenario(8), {}, case or small_case(8), panels)
         monkeypatch.setattr(serving, "_opening", [begin])
         _, self.tree = reacton.render(page(), handle_error=False)
@@ -268,6 +270,36 @@ def test_keys_play_step_and_reset():
     screen.press("Home")
     assert not session.look.playing
     assert session.period == 0
+
+
+def test_figures_of_the_run_before_are_marked_as_old_until_the_new_one_is_there():
+    session = Session("small.yaml", small_scenario(8), case=small_case(8))
+    session.start()
+    waiting, drawn = [], []
+    screen = Screen(session, lambda: drawn.append((session.look.computing, session.scenario.seed)), waiting.append)
+    screen.turn(seed=9)
+    screen.turn(seed=10)
+    assert drawn == [(1, 1), (2, 1)]
+    for action in waiting:
+        action()
+    assert drawn[2:] == [(1, 9), (0, 10)]
+
+
+def test_old_figures_are_dimmed_on_the_page(monkeypatch):
+    found = Rendered(monkeypatch)
+
+    def dimmed() -> bool:
+        return "is the run before" in str([each.children for each in found.tree.find(ipyvuetify.Html).widgets])
+
+    found.press("Step")
+    assert not dimmed()
+    found.session.look.computing = 1
+    found.press("Step")
+    assert dimmed()
+    found.session.look.computing = 0
+    found.press("Step")
+    assert not dimmed()
+    found.tree.close()
 
 
 def test_an_element_is_pinned_and_let_go():

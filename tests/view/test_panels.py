@@ -133,8 +133,61 @@ def test_violated_limits_stand_out_by_shape_and_number_not_only_by_colour():
     )
     assert len(with_class(root, "casing")) == found.line_mask.sum()
     texts = [each.text for each in with_class(root, "flag-text")]
-    worst = float(session.state.line.loading_percent.max())
-    assert f"⚠ {worst:.0f} %" in texts
+    worst = float((session.state.line.loading_percent / session.network.lines.max_loading_percent).max())
+    assert worst > 1.0
+    assert f"⚠ {100.0 * worst:.0f} % of limit" in texts
+
+
+def test_flag_tile_pointer_and_charts_mean_the_same_percent():
+    session = congested()
+    limit = session.network.lines.max_loading_percent
+    assert (limit < 100.0).all()
+    worst = int(np.argmax(session.state.line.loading_percent / limit))
+    share = 100.0 * session.state.line.loading_percent[worst] / limit[worst]
+    root = drawn(grid_map(session))
+    assert f"⚠ {share:.0f} % of limit" in [each.text for each in with_class(root, "flag-text")]
+    tip = next(each for each in root.iter(f"{SVG}g") if each.get("data-key") == f"line:{worst}").get("data-tip")
+    assert f"loading {share:.1f} % of its limit ({limit[worst]:g} % of the rating)" in tip
+    highest = 100.0 * max(float(each.max()) for each in session.state.occupancy(session.network) if each.size)
+    tile = next(fact for fact in facts(session) if fact.label == "Highest loading")
+    assert (tile.value, tile.remark) == (f"{highest:.1f} %", "of its limit, now")
+    kept = session.history.of_element(Element("line", worst), session.network.n_line)["loading, % of limit"]
+    assert kept[-1] == pytest.approx(share, rel=1e-6)
+
+
+def test_a_bus_with_several_kinds_of_peers_is_none_of_them():
+    session = session_of(done=1)
+    population = session.simulation.context.population
+    population.bus.setflags(write=True)
+    kinds = population.kind()
+    first = int(population.bus[0])
+    other = int(np.flatnonzero(kinds != kinds[0])[0])
+    population.bus[other] = first
+    groups = {each.get("data-key"): each for each in drawn(grid_map(session)).iter(f"{SVG}g") if each.get("data-key")}
+    signs = [each.get("class") for each in groups[f"bus:{first}"] if "node" in (each.get("class") or "")]
+    assert signs == ["node mixed"]
+
+
+def test_peers_without_supply_are_told_of_and_crossed_out():
+    session = session_of(done=0)
+    last = session.network.lines.name[-1]
+    assert not any(fact.label == "Without supply" for fact in facts(session))
+    session.cut(last)
+    session.step()
+    dead = np.isnan(session.state.vm_pu[session.simulation.context.population.bus])
+    assert dead.any()
+    tile = next(fact for fact in facts(session) if fact.label == "Without supply")
+    assert tile.alarm
+    assert tile.value == f"{dead.sum()} {'peer' if dead.sum() == 1 else 'peers'}"
+    root = drawn(grid_map(session))
+    assert len([each for each in with_class(root, "buses")[0].iter() if each.get("class") == "dead"]) == len(
+        set(session.simulation.context.population.bus[dead].tolist())
+    )
+    assert "no supply" in next(
+        each.get("data-tip")
+        for each in root.iter(f"{SVG}g")
+        if each.get("data-key") == f"bus:{session.simulation.context.population.bus[dead][0]}"
+    )
 
 
 def test_buses_out_of_their_band_stand_in_a_diamond_with_their_voltage():
@@ -230,7 +283,7 @@ def test_what_the_page_says_is_what_the_results_of_the_batch_say(tmp_path):
     results = Results(tmp_path / "run")
     delivery, p2p = (results.period[results.period.stage == stage] for stage in ("delivery", "p2p"))
     series = session.history.series
-    assert np.allclose(series["max_loading_percent"], delivery.max_loading_percent)
+    assert np.allclose(series["max_occupancy_percent"], delivery.max_occupancy_percent)
     assert np.allclose(series["min_vm_pu"], delivery.min_vm_pu)
     assert np.allclose(series["traded_mwh"], p2p.p2p_volume_mwh)
     assert session.history.total("saved_eur") == pytest.approx(results.kpi["saving_peers_eur"], abs=1e-9)

@@ -72,8 +72,9 @@ Reasons:
   lines that the report does not publish, and on volumes.
 - **Blocked volume.** Peers whose pair is blocked find another partner. Without a bound per pair nearly all of the
   free volume finds a way; with one, what is offered to a blocked partner is lost. The report's 45 % is within the range
-  of the bounded market and beyond that of the free one: its market must bound pairs, or match peers in another way that
-  keeps them from finding new partners.
+  of the bounded market and beyond that of the free one. A market that bounds pairs would explain it; so may others that
+  are no level here, such as a factor W on an initial preference cost in place of the bid price, or pairs that are
+  matched once. The study cannot tell which of them the report has.
 - **Volume under incentives.** The report's 47 % hardly ever comes out. Rewards let buyers take more than they would
   without; and many pairs that harm one line help another, so that their factors cancel. Even with penalties alone and
   bounds per pair most of the volume stays.

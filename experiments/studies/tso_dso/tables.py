@@ -38,8 +38,8 @@ QUANTITIES = {
     "consumption_mwh": "consumption, MWh",
     "virtual_mwh": "virtual load, MWh",
     "losses_percent": "losses, %",
-    "welfare_eur": "SW, EUR",
-    **{f"welfare_{alpha:g}_eur": f"SW, alpha {alpha:g}" for alpha in ALPHAS},
+    **{f"welfare_{alpha:g}_eur": f"SW, alpha {alpha:g}, EUR" for alpha in ALPHAS},
+    "welfare_eur": "SW without alpha, EUR",
 }
 """Rows of the tables and their headings."""
 
