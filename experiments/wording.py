@@ -42,8 +42,8 @@ READING = (
     ),
     "PV that a scenario adds has unity power factor: it moves voltages by its active power alone.",
     (
-        "What flexible consumption is worth is anchored at the tariff: at usual consumption a MWh is worth the supplier's "
-        "price. Welfare and savings move with the tariff that is chosen."
+        "What flexible consumption is worth is anchored at the tariff: at usual consumption a MWh is worth the "
+        "supplier's price. Welfare and savings move with the tariff that is chosen."
     ),
 )
 """What has to be known to read the figures of a run."""
