@@ -99,7 +99,14 @@ def write_comparison(comparison: Comparison, directory: Path) -> None:
     refuse_used(directory)
     names = list(dict.fromkeys(name for outcome in comparison.outcomes for name in outcome.kpi))
     rows = [
-        {"variant": each.variant, "replica": each.replica, "error": each.error, **dict.fromkeys(names), **each.kpi}
+        {
+            "variant": each.variant,
+            "replica": each.replica,
+            "error": each.error,
+            "unsolved": each.unsolved,
+            **dict.fromkeys(names),
+            **each.kpi,
+        }
         for each in comparison.outcomes
     ]
     try:

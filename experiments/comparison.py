@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from peerwatt.sim.kpi import Kpi
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["DIED", "Comparison", "Outcome", "Variant"]
+    from peerwatt.sim.kpi import Kpi
+    from peerwatt.sim.status import Unsolved
+
+__all__ = ["DIED", "MARK", "Comparison", "Outcome", "Variant"]
 
 DIED = "its process died, and died again when it was run alone: out of memory, or a library that crashed"
+
+MARK = "†"
+"""Stands at figures of runs that have no result in some periods, and at what is compared with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,11 @@ class Outcome:
     kpi: dict[str, Kpi]
     error: str = ""
 
+    @property
+    def unsolved(self) -> str:
+        """What has no result in how many of its periods, in words; empty where everything has one."""
+        return "; ".join(map(str, _unsolved([self.kpi])))
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -56,7 +67,35 @@ class Comparison:
     assumed: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
 
+    def unsolved_of(self, variant: str) -> tuple[Unsolved, ...]:
+        """What has no result in how many periods of a variant's runs (`peerwatt.sim.status`)."""
+        return _unsolved(each.kpi for each in self.outcomes if each.variant == variant)
+
+    @property
+    def unsolved(self) -> dict[str, str]:
+        """The same in words, of each variant that has such periods."""
+        kpis: dict[str, list[dict[str, Kpi]]] = {name: [] for name in self.variants}
+        for each in self.outcomes:
+            kpis[each.variant].append(each.kpi)
+        said = {name: "; ".join(map(str, _unsolved(own))) for name, own in kpis.items()}
+        return {name: text for name, text in said.items() if text}
+
+    @property
+    def warnings(self) -> list[str]:
+        """How far figures that have the `MARK` can be compared, a line per variant."""
+        return [
+            f"{MARK} {name}: {text}. Its figures are not those of a run with a result in every period, and "
+            "differences may come from there."
+            for name, text in self.unsolved.items()
+        ]
+
     @property
     def failed(self) -> tuple[Outcome, ...]:
         """Runs that have no result."""
         return tuple(outcome for outcome in self.outcomes if outcome.error)
+
+
+def _unsolved(kpis: Iterable[Mapping[str, Kpi]]) -> tuple[Unsolved, ...]:
+    from peerwatt.sim.status import unsolved
+
+    return unsolved(kpis)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from peerwatt.experiments.comparison import MARK
 from peerwatt.experiments.paired import CONFIDENCE, Paired, paired
 from peerwatt.experiments.wording import number
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.table import Table
+    from rich.text import Text
 
     from peerwatt.experiments.comparison import Comparison
 
@@ -28,6 +30,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "signals of the DSO": {
         "lines_at_risk_mean": "lines at risk",
         "blocked_pairs_mean": "blocked pairs",
+        "limits_unmet_periods": "periods with limits unmet at the end",
         "incentives_eur": "incentives paid, EUR",
     },
     "before trading": {
@@ -56,6 +59,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "capacity_traded_mean_mw": "provided, mean MW",
         "capacity_periods": "periods with a request",
         "capacity_missing_mean_mw": "missing, mean MW",
+        "capacity_infeasible_periods": "periods in which some is missing",
     },
     "delivery": {
         "congestion_violations": "congested lines x periods",
@@ -93,12 +97,34 @@ SECTIONS: dict[str, dict[str, str]] = {
 
 def _rows(comparison: Comparison) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
     """Section, label and cells of every row that says something: is there, and not 0 throughout."""
+    flawed, first = comparison.unsolved, comparison.variants[0]
+    yield from _unsolved_rows(comparison)
     for section, labels in SECTIONS.items():
         for key, label in labels.items():
             values = paired(comparison, key)
             if any(each.n and each.mean != 0.0 for each in values.values()):
                 decimals = 4 if key.endswith("_pu") else None
-                yield section, label, [_cell(values[name], decimals) for name in comparison.variants]
+                cells = {name: _cell(values[name], decimals) for name in comparison.variants}
+                yield (
+                    section,
+                    label,
+                    [
+                        (_marked(mean, name in flawed), _marked(difference, name in flawed or first in flawed))
+                        for name, (mean, difference) in cells.items()
+                    ],
+                )
+
+
+def _unsolved_rows(comparison: Comparison) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """How many periods of each variant have no result, by what has none."""
+    by_variant = [{each.words: each.share for each in comparison.unsolved_of(name)} for name in comparison.variants]
+    for words in dict.fromkeys(words for own in by_variant for words in own):
+        cells = [(f"{own[words]} {MARK}" if words in own else "none", "") for own in by_variant]
+        yield "periods without a result", words, cells
+
+
+def _marked(text: str, flawed: bool) -> str:  # noqa: FBT001
+    return f"{text} {MARK}" if flawed and text not in ("", "-") else text
 
 
 def _cell(value: Paired, decimals: int | None) -> tuple[str, str]:
@@ -140,20 +166,26 @@ def as_table(comparison: Comparison) -> Table:
         if section != last:
             table.add_row(section, style="bold")
             last = section
-        table.add_row(f"  {label}", *(mean for mean, _ in cells))
+        table.add_row(f"  {label}", *(_styled(mean) for mean, _ in cells))
         if any(difference for _, difference in cells):
-            table.add_row("", *(difference for _, difference in cells), style="dim")
+            table.add_row("", *(_styled(difference) for _, difference in cells), style="dim")
     return table
+
+
+def _styled(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(text, style="red" if MARK in text else "")
 
 
 def _caption(comparison: Comparison) -> str:
     first, n = comparison.variants[0], comparison.replicas
     if n == 1:
-        return f"One replica; below each figure its difference to {first}. No intervals: take more with --replicas."
-    return (
-        f"Means over {n} replicas; below each the paired difference to {first} with its {CONFIDENCE:.0%} confidence "
-        "interval."
-    )
+        said = f"One replica; below each figure its difference to {first}. No intervals: take more with --replicas."
+    else:
+        said = f"Means over {n} replicas; below each the paired difference to {first} with its {CONFIDENCE:.0%} "
+        said += "confidence interval."
+    return "\n".join([said, *comparison.warnings])
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -161,7 +193,7 @@ def as_markdown(comparison: Comparison) -> str:
     lines = ["# Comparison", ""]
     lines += [f"- {label}: {text}" for label, text in comparison.about.items()]
     lines += [f"- assumed: {text}" for text in comparison.assumed]
-    lines += ["", _caption(comparison).replace("below", "after"), ""]
+    lines += ["", _caption(comparison).replace("below", "after").replace("\n", "\n\n"), ""]
     lines += ["| | " + " | ".join(comparison.variants) + " |", "|---|" + "---:|" * len(comparison.variants)]
     last = ""
     for section, label, cells in _rows(comparison):
@@ -228,6 +260,7 @@ def as_document(comparison: Comparison) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "figures": figures,
         "failed": failed_lines(comparison),
+        "unsolved": comparison.unsolved,
     }
 
 

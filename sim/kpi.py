@@ -34,7 +34,7 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``voltage_violations`` | buses outside their band, summed over periods |
 | ``congestion_violations`` | lines and transformers above their limit, summed over periods |
 | ``unsupplied_peer_periods`` | peers without a way to an external grid, summed over periods (needs ``bus``) |
-| ``not_converged``, ``not_converged_<stage>`` | power flows without a solution, of all stages and each (also `delivery`) |
+| ``not_converged``, ``not_converged_<stage>`` | power flows without a solution, of all stages and of each |
 | ``periods`` | periods that were done |
 | ``<market>_<status>_periods`` | periods in which it ended ``infeasible``, ``not_converged`` (`peerwatt.sim.status`) |
 | ``cost_<group>_eur`` | payments less the value of the consumption that trading added |

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from peerwatt.experiments.comparison import MARK
 from peerwatt.experiments.comparison_table import failed_lines
 from peerwatt.experiments.paired import CONFIDENCE, Paired, paired
 from peerwatt.experiments.wording import number
@@ -24,6 +25,9 @@ __all__ = ["HEAD", "Analysis", "Row", "cells"]
 
 CORRECTION = "Benjamini-Yekutieli false discovery rate"
 HEAD = ("key figure", "variant", "mean", "difference", "d", "p adjusted", "n")
+UNSOLVED = "without a result"
+"""Head of a further column where some variant has periods without a result."""
+_UNLIKE = f" {MARK}: some periods have no result; what differs may come from there, whatever p says."
 _FIELDS = ("mean", "mean_half_width", "n", "difference", "half_width", "effect", "p_value")
 
 
@@ -36,12 +40,21 @@ class Row:
         variant: name of the variant.
         found: its statistics.
         p_adjusted: p-value with all others of the analysis in mind; NaN where there is none.
+        own: what has no result in how many of its periods, in words; empty where everything has one.
+        reference: the same of the variant that it is compared to; empty of that itself.
     """
 
     kpi: str
     variant: str
     found: Paired
     p_adjusted: float = np.nan
+    own: str = ""
+    reference: str = ""
+
+    @property
+    def unsolved(self) -> str:
+        """What keeps the comparison from being one of like with like, in words; empty where nothing does."""
+        return "; ".join(part for part in (self.own, self.reference and f"reference: {self.reference}") if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +77,13 @@ class Analysis:
             comparison: the units.
             kpis: key figures; those that no unit has are left out.
         """
-        found = [Row(kpi, name, each) for kpi in kpis for name, each in paired(comparison, kpi).items()]
+        flaws, first = comparison.unsolved, comparison.variants[0]
+        of_first = flaws.get(first, "")
+        found = [
+            Row(kpi, name, each, own=flaws.get(name, ""), reference="" if name == first else of_first)
+            for kpi in kpis
+            for name, each in paired(comparison, kpi).items()
+        ]
         rows = [row for row in found if any(other.found.n for other in found if other.kpi == row.kpi)]
         p_value = np.array([row.found.p_value for row in rows])
         known = np.isfinite(p_value)
@@ -81,13 +100,23 @@ class Analysis:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for name in HEAD:
-            table.add_column(name, justify="left" if name in HEAD[:2] else "right", no_wrap=True)
+        for name in self.head:
+            table.add_column(name, justify="left" if name in (*HEAD[:2], UNSOLVED) else "right", no_wrap=True)
         last = ""
         for row in self.rows:
-            table.add_row("" if row.kpi == last else row.kpi, *cells(row))
+            style = "red" if row.unsolved else ""
+            table.add_row("" if row.kpi == last else row.kpi, *self.cells(row), style=style)
             last = row.kpi
         return table
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Heads of the table's columns."""
+        return (*HEAD, UNSOLVED) if self.comparison.unsolved else HEAD
+
+    def cells(self, row: Row) -> tuple[str, ...]:
+        """A row of the table without the key figure's name."""
+        return (*cells(row), row.unsolved) if self.comparison.unsolved else cells(row)
 
     def caption(self) -> str:
         """How to read the table."""
@@ -95,6 +124,7 @@ class Analysis:
         return (
             f"{n} replicas; paired difference to {first} with its {CONFIDENCE:.0%} t interval, Cohen's d of the "
             f"differences, p-value of the paired t test adjusted for {self.n_tests} comparisons ({CORRECTION})."
+            + (_UNLIKE if self.comparison.unsolved else "")
         )
 
     @property
@@ -106,8 +136,10 @@ class Analysis:
         """The rows as a page."""
         lines = [f"# {self.comparison.about.get('experiment', 'Sweep')}", ""]
         lines += [f"- {label}: {text}" for label, text in self.comparison.about.items()]
-        lines += ["", self.caption(), "", f"| {' | '.join(HEAD)} |", "|---|---|" + "---:|" * (len(HEAD) - 2)]
-        lines += [f"| {row.kpi} | {' | '.join(cell.replace('|', '/') for cell in cells(row))} |" for row in self.rows]
+        lines += ["", self.caption(), "", f"| {' | '.join(self.head)} |", "|---|---|" + "---:|" * (len(self.head) - 2)]
+        lines += [
+            f"| {row.kpi} | {' | '.join(cell.replace('|', '/') for cell in self.cells(row))} |" for row in self.rows
+        ]
         if failures := failed_lines(self.comparison):
             lines += ["", "Failed:", "", *(f"- {line}" for line in failures)]
         return "\n".join(lines) + "\n"
@@ -123,23 +155,26 @@ class Analysis:
             "rows": [
                 {"kpi": row.kpi, "variant": row.variant}
                 | {name: _known(getattr(row.found, name)) for name in _FIELDS}
-                | {"p_adjusted": _known(row.p_adjusted)}
+                | {"p_adjusted": _known(row.p_adjusted), "unsolved": row.unsolved}
                 for row in self.rows
             ],
             "failed": failed_lines(self.comparison),
+            "unsolved": self.comparison.unsolved,
         }
 
 
 def cells(row: Row) -> tuple[str, str, str, str, str, str]:
-    """Variant and figures in words."""
+    """Variant and figures in words, with the `MARK` where periods have no result, and p-values then in brackets."""
     found, difference = row.found, "-"
     if np.isfinite(found.difference):
         difference = f"{'+' if found.difference > 0.0 else ''}{number(found.difference)}"
         if np.isfinite(found.half_width):
             difference += f" ± {number(found.half_width)}"
+        difference += f" {MARK}" if row.unsolved else ""
     p_value = "-" if np.isnan(row.p_adjusted) else "<0.001" if row.p_adjusted < 0.001 else f"{row.p_adjusted:.3f}"
+    p_value = f"({p_value}) {MARK}" if row.unsolved and p_value != "-" else p_value
     effect = "-" if np.isnan(found.effect) else f"{found.effect:+.2f}"
-    mean = number(found.mean) if found.n else "-"
+    mean = f"{number(found.mean)}{f' {MARK}' if row.own else ''}" if found.n else "-"
     return row.variant, mean, difference, effect, p_value, str(found.n)
 
 

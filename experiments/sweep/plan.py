@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -23,7 +23,6 @@ from peerwatt.sim.scenario import Scenario
 
 __all__ = ["Plan", "points"]
 
-_LAYERS = ("agents", "grid", "market", "sim")
 _LIBRARIES = ("clarabel", "highspy", "numba", "numpy", "pandapower", "piqp", "power-grid-model", "scipy")
 _SHOWN = 8  # faults of variants that are named one by one
 
@@ -219,10 +218,24 @@ def _file_digest(path: Path) -> str:
 
 @cache
 def _code_digest() -> str:
-    """Hash of the code that a run's result depends on, as it was when this process first asked."""
-    root = Path(str(resources.files("peerwatt")))
+    """Hash of peerwatt's files, as they were when this process first asked."""
+    return _digest_of(Path(str(resources.files("peerwatt"))))
+
+
+def _digest_of(root: Path) -> str:
+    """Hash of every file of a package, code and data; which of them a result depends on nobody can be sure of."""
     hashed = hashlib.sha256()
-    for layer in _LAYERS:
-        for path in sorted((root / layer).rglob("*.py")):
-            hashed.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted(_files(root), key=lambda each: each.relative_to(root).as_posix()):
+        content = path.read_bytes()
+        hashed.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
     return hashed.hexdigest()[:16]
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Files below a folder, without those that Python and its compilers leave; layers may be symlinks."""
+    for path in root.iterdir():
+        if path.is_dir():
+            if path.name != "__pycache__":
+                yield from _files(path)
+        elif path.suffix not in (".pyc", ".tmp"):
+            yield path

@@ -23,6 +23,7 @@ from peerwatt.experiments.sweep.store import EXPERIMENT, REPLICAS
 from peerwatt.experiments.sweep.table import factor_columns, replica_table
 from peerwatt.registry import nearest
 from peerwatt.sim.batch import Batch, LazyTable
+from peerwatt.sim.status import STATUS_FIGURES
 from peerwatt.validation import validated
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["SweepResults", "is_sweep"]
 
 _MANIFEST = "manifest.json"
-_NO_FIGURE = ("variant", "replica", "seed", "status", "error")
+_NO_FIGURE = ("variant", "replica", "seed", "status", "error", "unsolved")
 
 
 def is_sweep(path: Path) -> bool:
@@ -133,7 +134,7 @@ class SweepResults:
 
     @cached_property
     def runs(self) -> LazyTable:
-        """One row per run: variant, factors by key path, replica, seed, status, error, key figures.
+        """One row per run: variant, factors by key path, replica, seed, status, error, unsolved, key figures.
 
         It is the table on file where that is as new as the runs, else one made of these.
         """
@@ -145,7 +146,7 @@ class SweepResults:
         return LazyTable(str(self.path), lambda: pads.dataset(rows))
 
     def comparison(self, figures: Sequence[str], reference: str = "") -> Comparison:
-        """The runs with some of their key figures.
+        """The runs with some of their key figures, and those that say how their periods ended.
 
         Args:
             figures: which.
@@ -159,10 +160,12 @@ class SweepResults:
         if first not in self.variants:
             fault = Fault("reference", f"there is no variant '{first}'", nearest(first, list(self.variants)))
             raise ResultsError(fault)
-        rows = self.runs.arrow(["variant", "replica", "error", *figures]).to_pydict()
-        values = zip(*(rows[name] for name in figures), strict=True) if figures else ((),) * len(rows["variant"])
+        ends = (name for name in STATUS_FIGURES if name in self.figures)
+        columns = tuple(dict.fromkeys((*figures, *ends)))
+        rows = self.runs.arrow(["variant", "replica", "error", *columns]).to_pydict()
+        values = zip(*(rows[name] for name in columns), strict=True) if columns else ((),) * len(rows["variant"])
         outcomes = tuple(
-            Outcome(variant, replica, {k: v for k, v in zip(figures, row, strict=True) if v is not None}, error)
+            Outcome(variant, replica, {k: v for k, v in zip(columns, row, strict=True) if v is not None}, error)
             for variant, replica, error, row in zip(
                 rows["variant"], rows["replica"], rows["error"], values, strict=True
             )

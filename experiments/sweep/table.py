@@ -74,8 +74,9 @@ def replica_table(
 ) -> pa.Table:
     """One row per unit that is there, by variant in the order of the design and by replica.
 
-    Columns are `variant`, one per factor by its key path, `replica`, `seed`, `status`, `error`, and the key figures by
-    name; what a unit does not have is null. The replica is the spawn key of the seed.
+    Columns are `variant`, one per factor by its key path, `replica`, `seed`, `status`, `error`, `unsolved` (what has no
+    result in how many periods, in words), and the key figures by name; what a unit does not have is null. The replica
+    is the spawn key of the seed.
 
     Args:
         outcomes: the units.
@@ -98,6 +99,7 @@ def replica_table(
     status = ["failed" if each.error else "finished" for each in units]
     columns["status"] = pa.array(status, pa.string()).dictionary_encode()
     columns["error"] = pa.array([each.error for each in units], pa.string())
+    columns["unsolved"] = pa.array([each.unsolved for each in units], pa.string()).dictionary_encode()
     for name in sorted({name for each in units for name in each.kpi}):
         values = [each.kpi.get(name) for each in units]
         text = any(isinstance(value, str) for value in values)

@@ -109,8 +109,8 @@ def trade(members: Sequence[Member], ahead: Ahead) -> Traded:
         parts.append(Trades(trades.seller + shift, trades.buyer + shift, trades.p_mw, trades.price_eur_per_mwh))
         spreads.append(found.spread if found.spread.size else np.zeros(len(trades)))
     volume, mean_price, welfare = (each.ravel() for each in numbers)
-    totals = volume, mean_price, welfare, status.ravel(), counts.ravel()
-    return Traded(*_in_order(parts, spreads, shape), change.ravel(), *totals)
+    trades, spread = _in_order(parts, spreads, shape)
+    return Traded(trades, spread, change.ravel(), volume, mean_price, welfare, status.ravel(), counts.ravel())
 
 
 def _totals(trades: Trades, first: list[int]) -> tuple[list[float], list[float]]:

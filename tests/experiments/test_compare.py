@@ -48,6 +48,32 @@ def test_a_difference_counts_only_replicas_that_both_have():
     assert np.isnan(found["a"].difference)
 
 
+def test_what_is_compared_with_an_uncleared_market_is_marked_in_the_table():
+    ends = {"periods": 12, "market_infeasible_periods": 0}
+    runs = {"a": (5.0, 0), "b": (4.0, 3), "c": (3.0, 0)}
+    outcomes = [
+        Outcome(name, replica, {"losses_mwh": value + replica, "market_not_converged_periods": failed, **ends})
+        for name, (value, failed) in runs.items()
+        for replica in range(2)
+    ]
+    comparison = Comparison(("a", "b", "c"), 2, {}, (), tuple(outcomes))
+    lines = as_markdown(comparison).splitlines()
+    assert "| market not cleared | none | 6 of 24 periods † | none |" in lines
+    assert "| losses, MWh | 5.50 | 4.50 † (-1 ± 0 †) | 3.50 (-2 ± 0) |" in lines
+    assert any(line.startswith("† b: market not cleared in 6 of 24 periods.") for line in lines)
+    assert as_document(comparison)["unsolved"] == {"b": "market not cleared in 6 of 24 periods"}
+    turned = Comparison(("b", "a", "c"), 2, {}, (), tuple(outcomes))
+    assert "| losses, MWh | 4.50 † | 5.50 (+1 ± 0 †) | 3.50 (-1 ± 0 †) |" in as_markdown(turned).splitlines()
+
+
+def test_the_table_of_runs_says_it_of_each(tmp_path):
+    ends = {"periods": 12, "lfm_not_converged_periods": 1}
+    outcomes = (Outcome("a", 0, {"losses_mwh": 1.0, **ends}), Outcome("b", 0, {"losses_mwh": 1.0}))
+    write_comparison(Comparison(("a", "b"), 1, {}, (), outcomes), tmp_path)
+    table = pd.read_parquet(tmp_path / "compare.parquet")
+    assert table.unsolved.tolist() == ["flexibility market not cleared in 1 of 12 periods", ""]
+
+
 def test_one_replica_has_a_difference_and_no_interval():
     comparison = made_up({"a": [1.0], "b": [3.0]})
     found = paired(comparison, "losses_mwh")["b"]

@@ -11,6 +11,7 @@ from scipy.special import gamma
 from peerwatt.experiments.comparison import Comparison, Outcome
 from peerwatt.experiments.paired import half_width, paired
 from peerwatt.experiments.sweep.analysis import Analysis
+from peerwatt.experiments.sweep.effects import main_effects
 from peerwatt.experiments.sweep.experiment import Stop
 from peerwatt.experiments.sweep.run import _narrow
 
@@ -99,6 +100,70 @@ def test_p_values_are_uniform_where_there_is_no_difference():
     rng = np.random.default_rng(3)
     found = [paired(comparison(rng.exponential(size=(1, 2, 15))), "f0")["v1"].p_value for _ in range(400)]
     assert stats.kstest(found, "uniform").pvalue > 1e-3
+
+
+def adjusted_by_hand(p):
+    """Benjamini and Yekutieli, step by step: p(i) m (1 + 1/2 + ... + 1/m) / i, never more than that of a larger p."""
+    m = len(p)
+    harmonic = sum(1.0 / i for i in range(1, m + 1))
+    order = np.argsort(p)
+    found, least = np.empty(m), 1.0
+    for rank in range(m, 0, -1):
+        least = min(least, p[order[rank - 1]] * m * harmonic / rank)
+        found[order[rank - 1]] = least
+    return found
+
+
+def test_adjusted_p_values_are_those_of_a_table_by_hand():
+    values = np.zeros((2, 3, 4))  # two figures, a reference and two variants, four replicas
+    values[0, 1], values[0, 2] = [1.0, 2.0, 3.0, 2.0], [1.0, -1.0, 2.0, 1.0]
+    values[1, 1], values[1, 2] = [5.0, 5.0, 6.0, 6.0], [0.1, 0.3, -0.2, -0.2]
+    rows = [row for row in Analysis.of(comparison(values), ("f0", "f1")).rows if np.isfinite(row.found.difference)]
+    # t = mean / (s / 2): 4.8990, 1.1921, 19.0526, 0; two-sided p of 3 degrees of freedom, from a table of t
+    p = np.array([0.016277, 0.318932, 0.000316, 1.0])
+    assert [row.found.p_value for row in rows] == pytest.approx(p, abs=1e-6)
+    # m = 4, 1 + 1/2 + 1/3 + 1/4 = 25/12: those of ranks 1 to 4 are times 25/3, 25/6, 25/9, 25/12, and at most 1
+    assert [row.p_adjusted for row in rows] == pytest.approx([0.06782, 0.88592, 0.00263, 1.0], abs=1e-5)
+
+
+def test_adjusted_p_values_are_over_all_figures_and_variants_together():
+    values = np.random.default_rng(8).normal(0.3, 1.0, size=(3, 5, 9))
+    rows = [row for row in Analysis.of(comparison(values), ("f0", "f1", "f2")).rows if row.variant != "v0"]
+    p = np.array([row.found.p_value for row in rows])
+    assert p == pytest.approx([stats.ttest_rel(v, f[0]).pvalue for f in values for v in f[1:]])
+    assert [row.p_adjusted for row in rows] == pytest.approx(adjusted_by_hand(p))
+    assert [row.p_adjusted for row in rows] == pytest.approx(stats.false_discovery_control(p, method="by"))
+    assert Analysis.of(comparison(values), ("f0",)).rows[1].p_adjusted < rows[0].p_adjusted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", ["equal", "one is wider"])
+@pytest.mark.parametrize("n_levels", [5, 8])
+@pytest.mark.parametrize("replicas", [5, 20])
+def test_effects_of_noise_are_as_rare_as_they_say(n_levels, replicas, spread):
+    rng, n = np.random.default_rng(31), 1500
+    wide = np.ones((n_levels, 1))
+    wide[0] = 1.0 if spread == "equal" else 3.0
+    levels = {"a": [f"l{k}" for k in range(n_levels)]}
+    found = 0
+    for _ in range(n):
+        shared = 2.0 * rng.standard_normal(replicas)
+        (effect,) = main_effects(wide * rng.standard_normal((n_levels, replicas)) + shared, levels).effects
+        found += effect.size > effect.half_width
+    assert found / n < 0.06 + 0.01  # 6 %, and what 1500 cases leave open
+    if spread == "equal":
+        assert found / n > 0.05 - 0.018
+
+
+@pytest.mark.slow
+def test_the_interval_of_an_effect_holds_the_true_difference_of_the_levels_that_it_names():
+    rng, n, truth = np.random.default_rng(37), 1500, np.array([0.0, 0.1, 0.3, 0.3, 0.6])
+    levels, held = {"a": [f"{k}" for k in range(5)], "b": ["x"] * 5}, 0
+    for _ in range(n):
+        (effect,) = main_effects(truth[:, None] + rng.standard_normal((5, 10)), levels).effects
+        difference = truth[int(effect.high)] - truth[int(effect.low)]
+        held += abs(effect.size - difference) <= effect.half_width
+    assert held / n > 0.94
 
 
 def test_false_discoveries_are_as_rare_as_they_say_with_a_reference_that_all_share():

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -288,7 +289,43 @@ def test_results_of_another_experiment_are_refused_and_recomputed_as_asked(tmp_p
     assert left_in(out)["manifest.json"] != before["manifest.json"]
 
 
-def test_a_changed_file_of_the_grid_is_noticed(tmp_path):
+LAYERS = ("agents", "grid", "market", "sim", "experiments")
+
+
+@pytest.mark.parametrize("layer", [*LAYERS, "."])
+def test_results_depend_on_every_file_of_every_layer(tmp_path, layer):
+    for each in (*LAYERS, "."):
+        (tmp_path / each / "deep").mkdir(parents=True)
+        (tmp_path / each / "deep" / "module.py").write_text("a = 1")
+        (tmp_path / each / "data.csv").write_text("1,2")
+    digests = {plan_module._digest_of(tmp_path)}
+    for name, content in (("deep/module.py", "a = 2"), ("data.csv", "1,3"), ("new.py", "")):
+        (tmp_path / layer / name).write_text(content)
+        digests.add(plan_module._digest_of(tmp_path))
+    (tmp_path / layer / "new.py").rename(tmp_path / layer / "renamed.py")
+    digests.add(plan_module._digest_of(tmp_path))
+    assert len(digests) == 5
+    (tmp_path / layer / "__pycache__").mkdir()
+    (tmp_path / layer / "__pycache__" / "module.pyc").write_text("compiled")
+    assert plan_module._digest_of(tmp_path) in digests
+
+
+def test_the_files_that_are_watched_are_those_of_the_package():
+    root = Path(str(resources.files("peerwatt")))
+    watched = {path.relative_to(root).as_posix() for path in plan_module._files(root)}
+    modules = {"errors.py", "registry.py", "validation.py", "experiments/replica.py", "experiments/assumptions.py"}
+    modules |= {"market/auction.py", "grid/convert.py", "agents/policies/request.py", "sim/lockstep/figures.py"}
+    assert modules <= watched
+    assert {f"grid/data/{path.name}" for path in (root / "grid" / "data").glob("*.csv")} <= watched
+    assert not [name for name in watched if "__pycache__" in name]
+
+
+def read_figures(out):
+    return pd.read_parquet(out / "replicas.parquet")
+
+
+@pytest.mark.parametrize("changed", ["profiles.csv", "net.json"])
+def test_a_changed_file_of_the_grid_is_noticed(tmp_path, changed):
     import pandapower as pp
 
     from tests.scenarios import feeder, profiles
@@ -305,9 +342,16 @@ def test_a_changed_file_of_the_grid_is_noticed(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"base": "own.yaml", "factors": MECHANISMS, "replicas": 1}))
     assert not sweep(path, tmp_path / "out", pool=HERE).failed
-    profiles(net, 4, seed=1).to_csv(tmp_path / "profiles.csv", index=False)
+    if changed == "profiles.csv":
+        profiles(net, 4, seed=1).to_csv(tmp_path / "profiles.csv", index=False)
+    else:
+        net.line.length_km *= 1.5
+        pp.to_json(net, tmp_path / "net.json")
     with pytest.raises(ResultsError, match="the scenarios changed"):
         sweep(path, tmp_path / "out", pool=HERE)
+    before = read_figures(tmp_path / "out")
+    sweep(path, tmp_path / "out", pool=HERE, recompute=True)
+    assert (read_figures(tmp_path / "out").losses_mwh != before.losses_mwh).all()
 
 
 def test_two_sweeps_do_not_write_one_directory(tmp_path):

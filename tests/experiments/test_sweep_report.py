@@ -303,8 +303,89 @@ def test_main_effects_of_a_whole_factorial_are_differences_of_level_means(seed, 
         means = frame.groupby(level=effect.factor).mean()
         assert effect.size == pytest.approx(means.mean(axis=1).max() - means.mean(axis=1).min())
         difference = means.loc[effect.high] - means.loc[effect.low]
-        interval = stats.ttest_1samp(difference, 0.0).confidence_interval(0.95)
-        assert effect.half_width == pytest.approx((interval.high - interval.low) / 2.0)
+        wide = stats.studentized_range.ppf(0.95, len(means), n - 1) / np.sqrt(2.0)
+        assert effect.half_width == pytest.approx(wide * difference.std(ddof=1) / np.sqrt(n), rel=1e-5)
+
+
+def test_an_effect_of_two_levels_has_the_paired_t_interval():
+    figures = np.random.default_rng(2).normal(size=(2, 7))
+    (effect,) = main_effects(figures, {"a": ["x", "y"]}).effects
+    interval = stats.ttest_rel(*figures).confidence_interval(0.95)
+    assert effect.half_width == pytest.approx((interval.high - interval.low) / 2.0)
+
+
+def test_an_effect_of_three_levels_has_the_interval_of_a_printed_table():
+    values = np.array(
+        [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [3.0, 3.0, 5.0, 5.0, 7.0, 7.0], [9.0, 8.0, 13.0, 12.0, 17.0, 16.0]]
+    )
+    (effect,) = main_effects(values, {"a": ["x", "y", "z"]}).effects
+    assert (effect.low, effect.high, effect.size) == ("x", "z", pytest.approx(9.0))
+    spread = np.sqrt((1.0 + 9.0 + 1.0 + 1.0 + 9.0 + 1.0) / 5.0)  # of 8, 6, 10, 8, 12, 10 about 9
+    assert effect.half_width == pytest.approx(
+        4.602 / np.sqrt(2.0) * spread / np.sqrt(6.0), rel=1e-3
+    )  # q(3, 5) is 4.602
+
+
+def test_a_model_that_has_a_coefficient_for_every_mean_explains_nothing():
+    found = main_effects(np.random.default_rng(1).normal(size=(5, 6)), {"a": list("vwxyz")})
+    assert np.isnan(found.explained)
+    assert len(found.effects) == 1
+
+
+# --- variants with periods without a result ---
+
+
+def tired(point, replica, rng):
+    """The bilateral market is not cleared in two periods of twelve."""
+    failed = 2 if point["market.mechanism"][1] == "bilateral" else 0
+    return invented(point, replica, rng) | {
+        "periods": 12,
+        "market_not_converged_periods": failed,
+        "market_infeasible_periods": 0,
+    }
+
+
+def test_variants_with_periods_without_a_result_are_marked_wherever_they_stand(tmp_path):
+    read = page(made(tmp_path, figures=tired), pareto=(WELFARE, VIOLATIONS))
+    assert "market not cleared in 8 of 48 periods" in read.text
+    for figure in ("overview-plot", "distribution-0", "difference-0"):
+        labels = read.figure(figure)["layout"]["yaxis"]["ticktext"]
+        assert [label.startswith("†") for label in labels] == ["bilateral" in label for label in labels], figure
+    differences = read.figure("difference-0")["data"][0]
+    labels = read.figure("difference-0")["layout"]["yaxis"]["ticktext"]
+    symbols = dict(zip(labels, differences["marker"]["symbol"], strict=True))
+    assert {symbol for label, symbol in symbols.items() if "†" in label} == {"circle-open"}
+    ends = [text for trace in read.figure("tornado-0")["data"][2:] for text in trace["text"]]
+    assert " † bilateral " in ends
+    assert not [text for text in ends if "auction" in text and "†" in text]
+
+
+def test_a_reference_with_such_periods_marks_every_difference(tmp_path):
+    results = SweepResults(made(tmp_path, figures=tired))
+    reference = next(name for name in results.variants if "bilateral" in name)
+    analysis = results.analysis([WELFARE], reference)
+    for row in analysis.rows:
+        assert row.unsolved
+        assert ("reference: " in row.unsolved) == (row.variant != reference)
+    text = analysis.as_markdown()
+    assert "| without a result |" in text
+    assert "market not cleared in 8 of 48 periods" in text
+    p_values = [line.split("|")[6].strip() for line in text.splitlines() if line.startswith(f"| {WELFARE}")]
+    assert all(p == "-" or (p.startswith("(") and p.endswith(") †")) for p in p_values)
+
+
+def test_every_run_says_it_in_the_tables(tmp_path):
+    page(made(tmp_path, figures=tired))
+    rows = pd.read_csv(tmp_path / "runs.csv", keep_default_na=False)
+    bilateral = rows["market.mechanism"] == "bilateral"
+    assert (rows.unsolved[bilateral] == "market not cleared in 2 of 12 periods").all()
+    assert (rows.unsolved[~bilateral] == "").all()
+
+
+def test_without_such_periods_nothing_is_marked(tmp_path):
+    read = page(made(tmp_path))
+    assert "†" not in read.text
+    assert SweepResults(tmp_path).analysis().head[-1] == "n"
 
 
 def test_a_variant_without_runs_does_not_shift_main_effects():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from peerwatt.experiments.comparison import MARK
 from peerwatt.experiments.paired import CONFIDENCE
 from peerwatt.experiments.report.markup import Figure, Section, Spec, array, escape, note, table
-from peerwatt.experiments.sweep.analysis import HEAD, Row, cells
+from peerwatt.experiments.sweep.analysis import Row, cells
 from peerwatt.experiments.sweep.report.shown import Shown, heading, plain_layout, rows_axis, side_by_side
 
 __all__ = ["differences_section"]
@@ -39,17 +40,20 @@ def differences_section(shown: Shown) -> Section:
     )
     if shown.drawn and not shown.results.experiment.reference:
         reading += " The reference is merely the first point that was drawn; what the factors do says more."
-    rows_of_table = [[row.kpi, *cells(row)] for row in shown.analysis.rows]
+    if shown.flaws:
+        reading += f" Open with {MARK}: on one of both sides some periods have no result."
+    rows_of_table = [[row.kpi, *shown.analysis.cells(row)] for row in shown.analysis.rows]
     every = f"<details><summary>Table of all differences</summary>{note(escape(shown.analysis.caption()))}"
-    every += f"{table(HEAD, rows_of_table, texts=2)}</details>"
+    every += f"{table(shown.analysis.head, rows_of_table, texts=2)}</details>"
     return Section("differences", title, note(reading) + side_by_side(parts) + every, tuple(figures))
 
 
 def _data(rows: list[Row]) -> list[Spec]:
-    sure = [bool(row.p_adjusted < LEVEL) for row in rows]
+    sure = [bool(row.p_adjusted < LEVEL) and not row.unsolved for row in rows]
     half = np.array([row.found.half_width for row in rows])
     texts = [
         f"{escape(row.variant)}<br>{escape(cell[2])}<br>d {escape(cell[3])}, p adjusted {escape(cell[4])}, n {cell[5]}"
+        + (f"<br>{escape(row.unsolved)}" if row.unsolved else "")
         for row, cell in ((row, cells(row)) for row in rows)
     ]
     return [
@@ -79,4 +83,8 @@ def _layout(rows: list[Row]) -> Spec:
     low, high = min(0.0, float((middle - half).min())), max(0.0, float((middle + half).max()))
     aside = 0.05 * (high - low)
     x = {"range": [low - aside, high + aside], "zeroline": False}
-    return plain_layout(yaxis=rows_axis([row.variant for row in rows]), xaxis=x, shapes=[zero])
+    return plain_layout(
+        yaxis=rows_axis([f"{MARK} {row.variant}" if row.unsolved else row.variant for row in rows]),
+        xaxis=x,
+        shapes=[zero],
+    )

@@ -57,10 +57,10 @@ def _boxes(shown: Shown, values: Floats) -> tuple[list[Spec], Spec, int]:
         "y": there,
         "x": [float(known[k].mean()) for k in there],
         "marker": {"symbol": "diamond", "size": 8, "color": "var(--ink)"},
-        "text": [f"{escape(shown.names[k])}<br>{known[k].size} runs" for k in there],
+        "text": [f"{escape(shown.marked[k])}<br>{known[k].size} runs" for k in there],
         "hovertemplate": "%{text}<br>mean %{x:.4~g}<extra></extra>",
     }
-    layout = plain_layout(yaxis=rows_axis(shown.names), xaxis={}, shapes=_reference(shown, values))
+    layout = plain_layout(yaxis=rows_axis(shown.marked), xaxis={}, shapes=_reference(shown, values))
     return [box, *_points(shown, values), means], layout, 70 + 28 * len(shown.names)
 
 
@@ -77,7 +77,7 @@ def _points(shown: Shown, values: Floats) -> list[Spec]:
             "x": array(values[variant, replica]),
             "y": array(variant + aside),
             "marker": {"size": 5, "color": "var(--c1-soft)"},
-            "text": [f"{escape(shown.names[k])}<br>replica {r}" for k, r in zip(variant, replica, strict=True)],
+            "text": [f"{escape(shown.marked[k])}<br>replica {r}" for k, r in zip(variant, replica, strict=True)],
             "hovertemplate": "%{text}<br>%{x:.4~g}<extra></extra>",
         }
     ]

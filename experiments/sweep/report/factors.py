@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
+from peerwatt.experiments.comparison import MARK
 from peerwatt.experiments.paired import CONFIDENCE, ROUNDING
 from peerwatt.experiments.report.markup import Figure, Section, Spec, array, escape, note, table
 from peerwatt.experiments.sweep.effects import (
@@ -32,18 +36,19 @@ __all__ = ["factors_section"]
 
 _TITLE = "What each factor does"
 _LETTER = 0.022  # width of a letter as a share of the figure's
-_HEAD = ("key figure", "factor", "effect", "from", "to", "model explains")
+_HEAD = ("key figure", "factor", "effect", "from", "to", "additive model explains")
 
 
 def factors_section(shown: Shown) -> Section:
     """A tornado per key figure, and a map of its two strongest factors."""
     levels = {key: [point[key][0] for point in shown.results.design] for key in shown.results.experiment.factors}
     columns = shown.results.factors
+    flawed = {factor: shown.flawed_levels(factor) for factor in levels}
     figures, parts, rows = [], [], []
     ranked = False
     for place, name in enumerate(shown.figures):
         values = shown.values[name]
-        found = regression_effects(values, columns) if shown.drawn else main_effects(values, levels)
+        found = regression_effects(values, columns) if shown.drawn else _marked(main_effects(values, levels), flawed)
         if not found.effects or not any(each.size for each in found.effects):
             parts.append(heading(name) + note(_nothing(shown, values)))
             continue
@@ -60,20 +65,33 @@ def factors_section(shown: Shown) -> Section:
         else:
             parts.append("")
     every = f"<details><summary>Table of effects</summary>{table(_HEAD, rows, texts=2)}</details>" if rows else ""
-    body = note(_reading(shown, ranked=ranked)) + side_by_side(parts) + every
+    body = note(_reading(shown, ranked=ranked)) + shown.alarm + side_by_side(parts) + every
     return Section("factors", _TITLE, body, tuple(figures))
+
+
+def _marked(found: Effects, flawed: Mapping[str, set[str]]) -> Effects:
+    """Effects whose levels have the `MARK` where some variant with that level has periods without a result."""
+
+    def mark(factor: str, level: str) -> str:
+        return f"{MARK} {level}" if level in flawed[factor] else level
+
+    marked = (replace(e, low=mark(e.factor, e.low), high=mark(e.factor, e.high)) for e in found.effects)
+    return replace(found, effects=tuple(marked))
 
 
 def _reading(shown: Shown, *, ranked: bool) -> str:
     if not shown.drawn:
         return (
             "Main effects, the largest on top: from the level with the lowest to the level with the highest mean, over "
-            f"all levels of the other factors. The table has the {CONFIDENCE:.0%} t interval of each; of more than two "
-            "levels it is a little too narrow, as the two were picked by what came out."
+            f"all levels of the other factors. The table has the {CONFIDENCE:.0%} interval of each, which allows for "
+            "the two having been picked among all levels by what came out. What holds 0 may be chance; one in twenty "
+            "factors that do nothing has one without 0, and a size is too large rather than too small."
         )
     said = (
         "Standardised regression coefficients, the largest on top: by how many standard deviations a key figure "
-        "changes with one standard deviation of a factor; of a factor without numbers the size only, without a sign."
+        "changes with one standard deviation of a factor; of a factor without numbers the size only, without a sign. "
+        "They have no intervals: with N points one of a factor that does nothing is beyond two by the root of N, "
+        "either way, in one of twenty cases."
     )
     if ranked:
         said += f" Where a straight line explains less than {LINEAR:.0%} of the variance, those of ranks."

@@ -20,7 +20,7 @@ _WIDE = 14  # letters of a column's name in one line
 def overview_section(shown: Shown) -> Section:
     """Means of every key figure by variant, coloured from the lowest to the highest of each figure."""
     table = np.column_stack([means(shown.values[figure]) for figure in shown.figures])[:MAX_ROWS]
-    names = shown.names[:MAX_ROWS]
+    names = shown.marked[:MAX_ROWS]
     share = _normalised(table)
     columns = [_broken(figure) for figure in shown.figures]
     text = [["" if np.isnan(value) else number(value) for value in row] for row in table.tolist()]

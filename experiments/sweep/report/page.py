@@ -114,7 +114,8 @@ def _header(shown: Shown) -> str:
         said = f"{results.done:,} of {results.total:,} runs are done; the sweep's command again computes the others."
         alarm = f'<p class="alarm">{escape(said)} What is below is of those that are done.</p>'
     spans = "".join(f"<span>{escape(text)}</span>" for text in about)
-    return f'<h1>{escape(experiment.name)}</h1>{lead}<p class="about">{spans}</p>{alarm}<dl class="tiles">{tiles}</dl>'
+    about_it = f'{lead}<p class="about">{spans}</p>{alarm}{shown.alarm}'
+    return f'<h1>{escape(experiment.name)}</h1>{about_it}<dl class="tiles">{tiles}</dl>'
 
 
 def _facts(shown: Shown) -> list[Fact]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from peerwatt.errors import Fault, ResultsError
+from peerwatt.experiments.comparison import MARK
 from peerwatt.experiments.comparison_table import SECTIONS, failed_lines
 from peerwatt.experiments.report.markup import Spec, escape, figure_layout
 from peerwatt.experiments.sweep.analysis import Analysis
@@ -30,6 +31,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _LABELS = {key: label for labels in SECTIONS.values() for key, label in labels.items()}
 _LONGEST = 36  # characters of a name beside a figure
+_FLAWS = 12  # variants with periods without a result that are named one by one
 _FAILURES = 12  # that an error lists
 _DARK = 0.46  # place on the colour scale from which the page's own colour is read better than the ink
 
@@ -43,12 +45,14 @@ class Shown:
         figures: key figures.
         analysis: their paired differences; its comparison has the reference first.
         values: of each figure, by variant in the order of the design and by replica, NaN where there is none.
+        flaws: of variants that have periods without a result, what has none in how many.
     """
 
     results: SweepResults
     figures: tuple[str, ...]
     analysis: Analysis
     values: dict[str, Floats]
+    flaws: dict[str, str]
 
     @classmethod
     def of(cls, results: SweepResults, figures: Sequence[str], reference: str, further: Sequence[str] = ()) -> Shown:
@@ -74,12 +78,39 @@ class Shown:
             problem = "no run has a key figure of the experiment"
             raise ResultsError(Fault(str(results.path), problem, f"name others with --kpi, e.g. {known}"))
         every = tuple(dict.fromkeys((*names, *(each for each in further if each in results.figures))))
-        return cls(results, names, results.analysis(names, reference), {key: _grid(results, key) for key in every})
+        analysis = results.analysis(names, reference)
+        values = {key: _grid(results, key) for key in every}
+        return cls(results, names, analysis, values, analysis.comparison.unsolved)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Variants in the order of the design."""
         return self.results.variants
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """The same, with the `MARK` where periods have no result."""
+        return tuple(self.mark(name) for name in self.names)
+
+    def mark(self, name: str) -> str:
+        """A variant's name, with the `MARK` where periods have no result; before it, as long names are cut."""
+        return f"{MARK} {name}" if name in self.flaws else name
+
+    def flawed_levels(self, factor: str) -> set[str]:
+        """Levels of a factor that some variant with periods without a result has."""
+        return {
+            point[factor][0] for name, point in zip(self.names, self.results.design, strict=True) if name in self.flaws
+        }
+
+    @property
+    def alarm(self) -> str:
+        """Which variants have periods without a result, as markup; empty where none has."""
+        if not self.flaws:
+            return ""
+        lines = [f"{MARK} {escape(name)}: {escape(text)}" for name, text in list(self.flaws.items())[:_FLAWS]]
+        more = f"<br>and {len(self.flaws) - _FLAWS} variants more" if len(self.flaws) > _FLAWS else ""
+        said = "Some periods have no result; what differs from or between these variants may come from there:"
+        return f'<p class="alarm">{said}<br>{"<br>".join(lines)}{more}</p>'
 
     @property
     def reference(self) -> str:

@@ -102,7 +102,7 @@ def _marks(shown: Shown, high: Floats, low: Floats, kept: np.ndarray, *, wanted:
     pick = np.flatnonzero((kept == wanted) & np.isfinite(means(high)) & np.isfinite(means(low)))
     halves = [[half_width(row[np.isfinite(row)]) for row in values[pick]] for values in (low, high)]
     barred = wanted or pick.size <= MAX_LABELS  # of more, bars would hide the marks
-    names = [escape(shown.names[k]) for k in pick]
+    names = [escape(shown.marked[k]) for k in pick]
     color = "var(--c2)" if wanted else "var(--c1)"
     texts = [
         f"{name}<br>{number(y)} ({'±' + number(b) if np.isfinite(b) else 'one run'})<br>{number(x)}"
@@ -119,7 +119,7 @@ def _marks(shown: Shown, high: Floats, low: Floats, kept: np.ndarray, *, wanted:
         "error_x": {"array": np.nan_to_num(halves[0]).tolist(), "visible": barred, **bars},
         "error_y": {"array": np.nan_to_num(halves[1]).tolist(), "visible": barred, **bars},
         "marker": {"size": 11 if wanted else 8, "symbol": "diamond" if wanted else "circle-open", "color": color},
-        "text": [short(shown.names[k]) for k in pick] if labelled else None,
+        "text": [short(shown.marked[k]) for k in pick] if labelled else None,
         "textposition": "top right",
         "customdata": texts,
         "hovertemplate": "%{customdata}<extra></extra>",
