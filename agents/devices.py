@@ -17,8 +17,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
+from peerwatt.grid.series import TimeSeries
 
-__all__ = ["CURTAIL", "N_PRODUCTS", "RAISE", "REDUCE", "Batteries", "Corridor", "Outlook", "Units"]
+__all__ = ["CURTAIL", "N_PRODUCTS", "RAISE", "REDUCE", "Batteries", "Corridor", "MovedProfiles", "Outlook", "Units"]
 
 N_BLOCKS = 6
 
@@ -120,6 +121,33 @@ def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
     return share
 
 
+@dataclass(frozen=True, slots=True)
+class MovedProfiles:
+    """Profiles that are others of the grid's series at another time; each (n,).
+
+    Attributes:
+        column: which profile.
+        steps: by how many steps of the series it is moved.
+    """
+
+    column: IntArray
+    steps: IntArray
+
+    def beside(self, profiles: FloatArray, series: TimeSeries, start: np.datetime64, period_s: int) -> FloatArray:
+        """The profiles of all periods with these after them.
+
+        Args:
+            profiles: (n_periods, n_columns) those of the grid.
+            series: where they are from.
+            start: begin of the first period.
+            period_s: length of a period.
+        """
+        if not len(self.column):
+            return profiles
+        own = series.moved(self.column, self.steps, start, len(profiles), period_s)
+        return np.hstack([profiles, own])
+
+
 @dataclass(slots=True)
 class Units:
     """Loads and generators, one row per unit; the value at a time is scale times profile.
@@ -133,6 +161,8 @@ class Units:
         is_pv: (n_units,) whether it is a PV plant.
         is_ev: (n_units,) whether it is a charging point of electric vehicles.
         response: (n_units,) share by which its consumption may rise.
+        moved: (n_units,) by how many steps of the series its profile is moved: it is that of so much later.
+        added: (n_units,) whether the scenario has added it to what the grid has.
     """
 
     peer: IntArray
@@ -145,21 +175,15 @@ class Units:
     is_pv: BoolArray
     is_ev: BoolArray
     response: FloatArray
+    moved: IntArray
+    added: BoolArray
 
     def take(self, rows: IntArray, peer: IntArray, factor: float | FloatArray = 1.0) -> Units:
         """Copy rows for other owners, with their power multiplied by a factor, one for all or (n_rows,)."""
-        return Units(
-            peer,
-            self.p_column[rows],
-            self.q_column[rows],
-            self.p_scale_mw[rows] * factor,
-            self.q_scale_mvar[rows] * factor,
-            self.p_rated_mw[rows] * factor,
-            self.generates[rows],
-            self.is_pv[rows],
-            self.is_ev[rows],
-            self.response[rows],
-        )
+        own = {field.name: getattr(self, field.name)[rows] for field in fields(self)} | {"peer": peer}
+        for name in ("p_scale_mw", "q_scale_mvar", "p_rated_mw"):
+            own[name] = own[name] * factor
+        return Units(**own)
 
     def dispatch(self, rows: IntArray) -> None:
         """Make some units available with their rated power at any time, at their usual power factor."""
@@ -183,18 +207,22 @@ class Units:
             column: the profile.
         """
         n = len(peers)
-        return Units(
-            np.concatenate([self.peer, peers]),
-            np.concatenate([self.p_column, np.full(n, column)]),
-            np.concatenate([self.q_column, np.full(n, -1)]),
-            np.concatenate([self.p_scale_mw, np.full(n, p_mw * scale_per_mw)]),
-            np.concatenate([self.q_scale_mvar, np.zeros(n)]),
-            np.concatenate([self.p_rated_mw, np.full(n, p_mw)]),
-            np.concatenate([self.generates, np.ones(n, dtype=bool)]),
-            np.concatenate([self.is_pv, np.ones(n, dtype=bool)]),
-            np.concatenate([self.is_ev, np.zeros(n, dtype=bool)]),
-            np.concatenate([self.response, np.zeros(n)]),
+        zero, yes, no = np.zeros(n), np.ones(n, dtype=bool), np.zeros(n, dtype=bool)
+        plants = Units(
+            peer=peers,
+            p_column=np.full(n, column),
+            q_column=np.full(n, -1),
+            p_scale_mw=np.full(n, p_mw * scale_per_mw),
+            q_scale_mvar=zero,
+            p_rated_mw=np.full(n, p_mw),
+            generates=yes,
+            is_pv=yes,
+            is_ev=no,
+            response=zero,
+            moved=np.zeros(n, dtype=np.int64),
+            added=yes,
         )
+        return self.and_these(plants)
 
     def scale_to(self, rows: IntArray, p_mw: float) -> None:
         """Make the rated power of some units p_mw in sum; profiles, power factors and response stay."""
@@ -211,6 +239,30 @@ class Units:
         """Return the units and others, whose peers are rows of the same population."""
         columns = (field.name for field in fields(self))
         return Units(*(np.concatenate([getattr(self, name), getattr(others, name)]) for name in columns))
+
+    def with_own_columns(self, n_columns: int) -> tuple[Units, MovedProfiles]:
+        """Give profiles that are moved columns of their own, after the others.
+
+        Args:
+            n_columns: number of profiles that there are.
+
+        Returns:
+            Units whose profiles are not moved any more, and what the added columns are.
+        """
+        units = replace(self, moved=np.zeros(len(self.peer), dtype=np.int64))
+        p_rows, q_rows = (np.flatnonzero((self.moved != 0) & (each >= 0)) for each in (self.p_column, self.q_column))
+        wanted = np.column_stack(
+            [
+                np.concatenate([self.p_column[p_rows], self.q_column[q_rows]]),
+                np.concatenate([self.moved[p_rows], self.moved[q_rows]]),
+            ]
+        )
+        found, number = np.unique(wanted, axis=0, return_inverse=True)
+        number = number.reshape(-1)
+        units.p_column, units.q_column = self.p_column.copy(), self.q_column.copy()
+        units.p_column[p_rows] = n_columns + number[: len(p_rows)]
+        units.q_column[q_rows] = n_columns + number[len(p_rows) :]
+        return units, MovedProfiles(found[:, 0], found[:, 1])
 
     def rated_mw(self, n_peers: int) -> tuple[FloatArray, FloatArray]:
         """Rated power of the loads and of the generators of each peer, both positive."""

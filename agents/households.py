@@ -8,34 +8,46 @@ Every draw comes from the stream it is given, so the same seed builds the same p
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from peerwatt.agents.context import ROLES
 from peerwatt.agents.costs import Costs, cost_faults
 from peerwatt.agents.devices import Batteries, Units
-from peerwatt.agents.messages import FloatArray, IntArray
+from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
 from peerwatt.agents.population import Population
 from peerwatt.agents.settings import PeerSettings, PopulationSettings
 from peerwatt.errors import Fault, ScenarioError
 from peerwatt.grid.cases import GridCase
+from peerwatt.grid.series import TimeSeries
 from peerwatt.registry import nearest
 
 __all__ = ["build_population"]
+
+_DAY_S = 86_400
+_MOST_AWAY_S = 3_600  # by which a car of the same profile comes earlier or later
 
 _SHOWN = 20  # names in a message
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A population under construction; arrays (n_peers,), `kind` that of the unit that a peer is, else empty."""
+    """A population under construction; arrays (n_peers,), `kind` that of the unit that a peer is, else empty.
+
+    `copy` numbers those that were drawn from one peer of the grid, `added_batteries` says who was given one.
+    """
 
     name: list[str]
     bus: IntArray
     units: Units
     batteries: Batteries
     kind: list[str]
+    copy: IntArray
+    added_batteries: BoolArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.added_batteries = np.zeros(len(self.name), dtype=bool)
 
 
 def build_population(case: GridCase, settings: PopulationSettings, rng: np.random.Generator) -> Population:
@@ -67,8 +79,8 @@ def build_population(case: GridCase, settings: PopulationSettings, rng: np.rando
     _own_pv(draft, settings, pv or (0, 0.0), rng)
     _own_batteries(draft, settings, rng)
     strategy, code = _strategies(draft, settings, rng)
-    _own_evs(draft, settings, chargers, rng)
-    return Population(
+    _own_evs(draft, settings, chargers, case.series, rng)
+    population = Population(
         tuple(draft.name),
         draft.bus,
         draft.units,
@@ -79,6 +91,8 @@ def build_population(case: GridCase, settings: PopulationSettings, rng: np.rando
         _own_costs(draft, settings),
         settings.storage_return_h,
     )
+    population.added_batteries |= draft.added_batteries
+    return population
 
 
 def _own_peers(case: GridCase, settings: PopulationSettings) -> _Draft:
@@ -107,6 +121,8 @@ def _own_peers(case: GridCase, settings: PopulationSettings) -> _Draft:
         kinds[rows] == "pv",
         kinds[rows] == "ev",
         np.where(generates, 0.0, response),
+        np.zeros(len(rows), dtype=np.int64),
+        np.zeros(len(rows), dtype=bool),
     )
     if alone:
         names = _unique([units.name[row] or f"unit {row}" for row in order.tolist()], order.tolist())
@@ -114,7 +130,8 @@ def _own_peers(case: GridCase, settings: PopulationSettings) -> _Draft:
         at = zip(bus, buses, strict=True)
         names = _unique([case.network.buses.name[b] or f"bus {i}" for b, i in at], buses.tolist())
     kind = kinds[order].tolist() if alone else [""] * len(buses)
-    return _Draft(names, bus, converters, _joined_batteries(case, order[storage], peer[storage], len(buses)), kind)
+    batteries = _joined_batteries(case, order[storage], peer[storage], len(buses))
+    return _Draft(names, bus, converters, batteries, kind, np.zeros(len(buses), dtype=np.int64))
 
 
 def _unique(names: list[str], index: list[int]) -> list[str]:
@@ -166,7 +183,7 @@ def _resample(draft: _Draft, size: int, rng: np.random.Generator) -> _Draft:
     )
     names = [f"{draft.name[d]} #{c + 1}" for d, c in zip(drawn.tolist(), copy.tolist(), strict=True)]
     kind = [draft.kind[d] for d in drawn.tolist()]
-    return _Draft(names, draft.bus[drawn], draft.units.take(rows, owner, factor), batteries, kind)
+    return _Draft(names, draft.bus[drawn], draft.units.take(rows, owner, factor), batteries, kind, copy)
 
 
 def _one_of(names: list[str]) -> str:
@@ -250,22 +267,27 @@ def _chargers(units: Units) -> Units:
     return units.take(rows, units.peer[rows])
 
 
-def _own_evs(draft: _Draft, settings: PopulationSettings, chargers: Units, rng: np.random.Generator) -> None:
+def _own_evs(
+    draft: _Draft, settings: PopulationSettings, chargers: Units, series: TimeSeries, rng: np.random.Generator
+) -> None:
     """Give or take charging points until their share is right, then as single peers have it.
 
-    It comes last and draws only where it has something to do, so that all else of a population stays as it is.
+    No two of them charge in step: the profile of an added one, and of a copy of a peer, is moved to other weeks and by
+    up to an hour. It comes last and draws only where it has something to do, so that all else of a population stays.
     """
     own = {draft.name.index(name): peer.ev_mw for name, peer in settings.peers.items() if peer.ev_mw is not None}
-    if settings.ev_share is None and not own:
+    if settings.ev_share is None and not own and not (draft.units.is_ev & (draft.copy[draft.units.peer] > 0)).any():
         return
     n = len(draft.name)
     owns = np.bincount(draft.units.peer[draft.units.is_ev], minlength=n) > 0
-    order, chance = _owners_first(owns, rng), rng.random(n)
+    order, chance, steps = _owners_first(owns, rng), rng.random(n), _moves(series, rng.random((2, n)))
+    copied = draft.units.is_ev & (draft.copy[draft.units.peer] > 0)
+    draft.units.moved[copied] = steps[draft.units.peer[copied]]
     if settings.ev_share is not None:
         wanted = round(settings.ev_share * n)
         draft.units = draft.units.without_ev_of(order[wanted:])
         gains = np.sort(order[:wanted])
-        _charge(draft, gains[~owns[gains]], settings.ev_mw, chargers, chance)
+        _charge(draft, gains[~owns[gains]], settings.ev_mw, chargers, chance, steps)
     for row, ev_mw in sorted(own.items()):
         points = np.flatnonzero(draft.units.is_ev & (draft.units.peer == row))
         if not ev_mw:
@@ -273,10 +295,27 @@ def _own_evs(draft: _Draft, settings: PopulationSettings, chargers: Units, rng: 
         elif draft.units.p_rated_mw[points].any():
             draft.units.scale_to(points, ev_mw)
         else:
-            _charge(draft, np.array([row]), ev_mw, chargers, chance)
+            _charge(draft, np.array([row]), ev_mw, chargers, chance, steps)
 
 
-def _charge(draft: _Draft, peers: IntArray, p_mw: float, chargers: Units, chance: FloatArray) -> None:
+def _moves(series: TimeSeries, chance: FloatArray) -> IntArray:
+    """By how many steps each peer's charging is moved: to the same weekday of any week, and by up to an hour.
+
+    Where the series is shorter than two weeks, to any of its days.
+
+    Args:
+        series: of the grid.
+        chance: (2, n_peers) draws from 0 to 1.
+    """
+    day = max(_DAY_S // series.step_s, 1)
+    unit = next((each for each in (7 * day, day) if series.cycle >= 2 * each), max(series.cycle, 1))
+    away = _MOST_AWAY_S // series.step_s
+    times = series.cycle // unit
+    moves: IntArray = (chance[0] * times).astype(np.int64) * unit + (chance[1] * (2 * away + 1)).astype(np.int64)
+    return moves - away
+
+
+def _charge(draft: _Draft, peers: IntArray, p_mw: float, chargers: Units, chance: FloatArray, steps: IntArray) -> None:
     """Give some peers charging points of a rated power.
 
     Args:
@@ -285,13 +324,16 @@ def _charge(draft: _Draft, peers: IntArray, p_mw: float, chargers: Units, chance
         p_mw: rated power of each.
         chargers: those that the grid has, for their profiles.
         chance: (n_peers,) draws from 0 to 1, one of which decides on each peer's profile.
+        steps: (n_peers,) by how many steps each peer's profile is moved.
     """
     if not len(peers):
         return
     away = np.abs(np.log(chargers.p_rated_mw / p_mw))
     nearest_ones = np.flatnonzero(away <= away.min() + 1e-9)
     rows = nearest_ones[(chance[peers] * len(nearest_ones)).astype(np.int64)]
-    draft.units = draft.units.and_these(chargers.take(rows, peers, p_mw / chargers.p_rated_mw[rows]))
+    points = chargers.take(rows, peers, p_mw / chargers.p_rated_mw[rows])
+    points.moved, points.added = steps[peers], np.ones(len(peers), dtype=bool)
+    draft.units = draft.units.and_these(points)
 
 
 def _own_batteries(draft: _Draft, settings: PopulationSettings, rng: np.random.Generator) -> None:
@@ -304,9 +346,12 @@ def _own_batteries(draft: _Draft, settings: PopulationSettings, rng: np.random.G
         gains = order[:wanted]
         gains = gains[batteries.e_mwh[gains] == 0.0]
         _set_battery(batteries, gains, settings.storage_mwh, settings.storage_mw, settings)
+        draft.added_batteries[gains] = True
     for name, own in sorted(settings.peers.items()):
         if own.storage_mwh is not None:
-            _resize(batteries, draft.name.index(name), own.storage_mwh, settings)
+            row = draft.name.index(name)
+            draft.added_batteries[row] |= not batteries.e_mwh[row]
+            _resize(batteries, row, own.storage_mwh, settings)
     if settings.storage_initial_charge is not None:
         batteries.soc_mwh[:] = settings.storage_initial_charge * batteries.e_mwh
     faults: list[Fault] = []

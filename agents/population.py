@@ -13,9 +13,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from peerwatt.agents.costs import Costs
-from peerwatt.agents.devices import N_BLOCKS, N_PRODUCTS, Batteries, Outlook, Units
+from peerwatt.agents.devices import N_BLOCKS, N_PRODUCTS, Batteries, MovedProfiles, Outlook, Units
 from peerwatt.agents.directive import Directive
-from peerwatt.agents.messages import FloatArray, IntArray
+from peerwatt.agents.messages import BoolArray, FloatArray, IntArray
 from peerwatt.agents.terms import Terms
 
 __all__ = ["KINDS", "VIRTUAL_LOAD", "Population"]
@@ -37,9 +37,11 @@ class Population:
         batteries: one per peer.
         strategy: names of the strategies in use, sorted.
         strategy_code: which of them each peer follows.
-        n_columns: number of profiles that the units refer to.
+        n_columns: number of profiles of the grid.
         costs: cost functions of their own, if any peer has one.
         return_h: hours at the end of the run in which batteries return to what they began with, None if never.
+        moved: profiles that are the grid's at another time; they come after those of the grid.
+        added_batteries: whether the scenario has given each its battery.
         soc_initial_mwh: energy in the batteries at the start.
         virtual: 1 for the TSO's virtual load, 0 for every other peer.
         p_traded_mw: net power it has sold to other peers in this period, as far as it was told.
@@ -65,6 +67,8 @@ class Population:
     n_columns: int
     costs: Costs | None = None
     return_h: float | None = None
+    moved: MovedProfiles = field(init=False)
+    added_batteries: BoolArray = field(init=False)
     soc_initial_mwh: FloatArray = field(init=False)
     virtual: FloatArray = field(init=False)
     p_traded_mw: FloatArray = field(init=False)
@@ -96,7 +100,9 @@ class Population:
         self.vm_pu = np.full(n, np.nan)
         self.path_loading_percent = np.full(n, np.nan)
         self.told_period = np.full(n, -1)
-        self._aggregation = self.units.aggregation(n, self.n_columns)
+        self.added_batteries = np.zeros(n, dtype=bool)
+        units, self.moved = self.units.with_own_columns(self.n_columns)
+        self._aggregation = units.aggregation(n, self.n_columns + len(self.moved.column))
 
     def __len__(self) -> int:
         return len(self.name)
@@ -133,6 +139,7 @@ class Population:
             self.return_h,
         )
         extended.virtual[-1] = 1.0
+        extended.added_batteries[:-1] = self.added_batteries
         return extended
 
     def forget(self) -> None:
@@ -146,7 +153,7 @@ class Population:
         """Injections of all peers under a row of profiles.
 
         Args:
-            profiles: (n_columns,) values of the profiles in one period.
+            profiles: (n_columns,) values of the profiles in one period, `moved` ones too.
         """
         values = self._aggregation @ np.append(profiles, 1.0)
         return Outlook(*values.reshape(N_BLOCKS, len(self)))
@@ -155,7 +162,7 @@ class Population:
         """The fields of `outlook` under many rows of profiles, (n_fields, n_rows, n_peers).
 
         Args:
-            profiles: (n_rows, n_columns) values of the profiles.
+            profiles: (n_rows, n_columns) values of the profiles, `moved` ones too.
         """
         columns = np.vstack([profiles.T, np.ones(len(profiles))])
         values: FloatArray = self._aggregation @ columns

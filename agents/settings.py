@@ -158,7 +158,7 @@ class PopulationSettings(Settings):
     ev_mw: HouseholdPower = Field(
         0.011,
         description="Rated power of an added charging point, MW (11 kW is 0.011). Its profile is drawn from those of "
-        "the grid's charging points whose rated power is the nearest.",
+        "the grid's charging points whose rated power is the nearest, and moved to another week and by up to an hour.",
     )
     demand_response: dict[LoadKind, Share] = Field(
         default_factory=_usual_response,

@@ -14,6 +14,8 @@ from peerwatt.grid.admittance import Floats, Ints
 
 __all__ = ["TimeSeries"]
 
+_DAY_S = 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class TimeSeries:
@@ -75,6 +77,38 @@ class TimeSeries:
             rows = self.values[first : first + periods * n]
             return np.array(rows) if n == 1 else rows.reshape(periods, n, rows.shape[1]).mean(axis=1)
         return self._overlapping(offset, periods, period_s)
+
+    @property
+    def cycle(self) -> int:
+        """Steps after which the series can begin anew: whole weeks, else days, that it covers, else all of it."""
+        for length_s in (7 * _DAY_S, _DAY_S):
+            if _DAY_S % self.step_s == 0 and len(self.values) * self.step_s >= 2 * length_s:
+                unit = length_s // self.step_s
+                return len(self.values) // unit * unit
+        return len(self.values)
+
+    def moved(self, columns: Ints, steps: Ints, start: np.datetime64, periods: int, period_s: int) -> Floats:
+        """Mean values of some columns over consecutive periods, each as they are some steps later.
+
+        What is beyond the end of the `cycle` is its begin, so that over a cycle a column keeps its values.
+
+        Args:
+            columns: (n,) their positions.
+            steps: (n,) by how many steps each is moved, either way.
+            start: beginning of the first period.
+            periods: how many.
+            period_s: length of a period.
+
+        Returns:
+            (periods, n), the caller's own.
+        """
+        first = int((_second(start) - self.start) / np.timedelta64(1, "s")) // self.step_s
+        stop = first - (-(periods * period_s) // self.step_s) + 1
+        rows = np.arange(first, min(stop, len(self.values)))
+        values = self.values[(rows[:, None] + steps) % self.cycle, columns]
+        begin = self.start + np.timedelta64(first * self.step_s, "s")
+        names = tuple(str(k) for k in range(len(columns)))
+        return TimeSeries(begin, self.step_s, names, values).window(start, periods, period_s)
 
     def _overlapping(self, offset: int, periods: int, period_s: int) -> Floats:
         """Mean over periods whose edges are not edges of steps: cut time at the edges of both."""

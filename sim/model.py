@@ -26,6 +26,7 @@ from peerwatt.agents.coordination import Participant, Service
 from peerwatt.agents.dso import Dso
 from peerwatt.agents.fmo import Fmo
 from peerwatt.agents.fsp import Aggregator, OutsideProvider
+from peerwatt.agents.idle import idle_additions
 from peerwatt.agents.mediator import Mediator
 from peerwatt.agents.negotiation import NegotiatedMarket
 from peerwatt.agents.peer import Peer, PeerGroup
@@ -101,7 +102,10 @@ class Simulation(Model):
         )
         first = self._timeline.at(0)
         self.context = make_context(scenario, self.case, self.streams, self._bus, first, self.stopwatch, self._on_state)
-        n, forecast = self.context.population.n_real, scenario.forecast
+        population, begins = self.context.population, np.datetime64(scenario.start, "s")
+        self._profiles = population.moved.beside(self._profiles, self.case.series, begins, time.period_s)
+        self.warnings += idle_additions(population, self._profiles)
+        n, forecast = population.n_real, scenario.forecast
         self._errors = (
             ForecastErrors(forecast.load(), n, (self.streams["load forecast"],)),
             ForecastErrors(forecast.generation(), n, (self.streams["generation forecast"],)),

@@ -109,17 +109,17 @@ def _part(whole: Part, columns: Callable[[Part], tuple[Any, ...]], own: slice) -
     return type(whole)(*[values[own] for values in columns(whole)])
 
 
-def look_ahead(scenario: Scenario, members: list[Member], profiles: FloatArray, supplied: BoolArray) -> Ahead:
+def look_ahead(scenario: Scenario, members: list[Member], profiles: list[FloatArray], supplied: BoolArray) -> Ahead:
     """Work out everything that does not depend on trades.
 
     Args:
         scenario: what is simulated.
         members: the replicas.
-        profiles: (n_periods, n_columns) values of the profiles.
+        profiles: (n_periods, n_columns) values of the profiles of each.
         supplied: (n_bus,) which buses have a way to an external grid.
     """
-    shape = Shape(len(members), len(profiles), len(members[0].population))
-    blocks = np.stack([member.population.outlooks(profiles) for member in members], axis=1)
+    shape = Shape(len(members), len(profiles[0]), len(members[0].population))
+    blocks = np.stack([member.population.outlooks(own) for member, own in zip(members, profiles, strict=True)], axis=1)
     there = np.stack([supplied[member.population.bus] for member in members])[:, None]  # (n_replicas, 1, n_peers)
     everywhere = np.broadcast_to(there, shape.cube).ravel()
     realised = Outlook(*blocks.reshape(len(blocks), shape.size)).scaled(everywhere, everywhere)

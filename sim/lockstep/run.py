@@ -94,7 +94,11 @@ def _together(setting: _Setting, replicas: Sequence[int]) -> list[dict[str, Kpi]
     """Some replicas at once."""
     scenario, condition = setting.scenario, setting.condition
     members = enlisted(scenario, setting.case, condition, replicas)
-    ahead = look_ahead(scenario, members, setting.profiles, condition.supplied)
+    start, series = np.datetime64(scenario.start, "s"), setting.case.series
+    profiles = [
+        each.population.moved.beside(setting.profiles, series, start, scenario.time.period_s) for each in members
+    ]
+    ahead = look_ahead(scenario, members, profiles, condition.supplied)
     traded = trade(members, ahead)
     for member in members:
         member.end()

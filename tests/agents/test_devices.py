@@ -93,6 +93,8 @@ def units() -> Units:
         is_pv=np.array([False, True, False]),
         is_ev=np.zeros(3, dtype=bool),
         response=np.array([0.5, 0.0, 0.0]),
+        moved=np.zeros(3, dtype=int),
+        added=np.zeros(3, dtype=bool),
     )
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from peerwatt.agents.context import ROLES
-from peerwatt.agents.households import build_population
+from peerwatt.agents.households import _moves, build_population
 from peerwatt.agents.population import KINDS, Population
 from peerwatt.agents.settings import PopulationSettings
 from peerwatt.errors import ScenarioError
 from peerwatt.grid.cases import GridCase, case_from_net
+from peerwatt.grid.series import TimeSeries
 from tests.scenarios import feeder, profiles, small_case
 
 
@@ -117,19 +118,60 @@ def test_a_larger_share_of_evs_keeps_who_has_one_and_moves_nothing_else(charging
     assert chargers(build(charging, ev_share=0.0)) == {}
 
 
-def test_an_added_charging_point_has_the_profile_of_one_of_its_size(charging: GridCase) -> None:
-    plain, more = build(charging), build(charging, ev_share=1.0, ev_mw=0.010)
+def profiles_of(case: GridCase, population: Population) -> np.ndarray:
+    """Values of all profiles, moved ones too, over the whole series."""
+    series = case.series
+    return population.moved.beside(series.values, series, series.start, series.step_s)
+
+
+def drawn_by_cars(case: GridCase, population: Population) -> np.ndarray:
+    """(n_steps, n_peers)"""
+    load = population.outlooks(profiles_of(case, population))[0]
+    return build(case, ev_share=0.0).outlooks(case.series.values)[0] - load
+
+
+def test_an_added_charging_point_has_the_profile_of_one_of_its_size_at_another_time(charging: GridCase) -> None:
+    plain, more = build(charging), build(charging, seed=3, ev_share=1.0, ev_mw=0.010)
     added = [row for row, name in enumerate(more.name) if name not in chargers(plain)]
-    extra = np.stack([plain.outlook(row).load_mw - more.outlook(row).load_mw for row in charging.series.values])
-    assert np.allclose(extra[1:3].sum(axis=0)[added], 0.010)  # two profiles of 11 kW chargers, one of them each
-    assert len(np.unique(extra[1][added])) == 2  # owners do not all charge at once
-    assert np.allclose(extra[[0, 3, 4, 5, 6, 7]], 0.0)
+    own = sorted(set(range(11)) - set(added))
+    drawn = drawn_by_cars(charging, more)
+    assert np.allclose(drawn.sum(axis=0)[added], 0.010)  # as much as the grid's, which draw 11 kW for one step
+    assert len({int(step) for step in drawn[:, added].argmax(axis=0)}) >= 4  # but not in step
+    assert np.allclose(drawn[:, own], drawn_by_cars(charging, plain)[:, own])  # the grid's own are where they were
+
+
+def test_a_cars_charging_does_not_depend_on_who_else_has_one(charging: GridCase) -> None:
+    some, all_ = (drawn_by_cars(charging, build(charging, ev_share=share)) for share in (0.6, 1.0))
+    has_one = some.any(axis=0)
+    assert has_one.sum() == 7
+    assert np.array_equal(some[:, has_one], all_[:, has_one])
+    assert not np.array_equal(all_, drawn_by_cars(charging, build(charging, seed=2, ev_share=1.0)))
+
+
+def test_copies_of_a_peer_do_not_charge_in_step(charging: GridCase) -> None:
+    many = build(charging, size=60)
+    load = many.outlooks(profiles_of(charging, many))[0]
+    copies = [row for row, name in enumerate(many.name) if name.startswith("House 5 #")]
+    assert len(copies) > 3
+    assert len({int(step) for step in load[:, copies].argmin(axis=0)}) > 1
+    energy = load[:, copies].sum(axis=0)
+    assert np.allclose(energy, energy[0])
+
+
+def test_moves_are_whole_weeks_and_less_than_an_hour() -> None:
+    year = TimeSeries(np.datetime64("2016-01-01"), 900, ("a",), np.zeros((35_136, 1)))
+    moves = _moves(year, np.random.default_rng(0).random((2, 5000)))
+    weeks, rest = np.divmod(moves + 4, 7 * 96)
+    assert set(weeks.tolist()) == set(range(52))
+    assert set(rest.tolist()) == set(range(9))
+    day = TimeSeries(np.datetime64("2016-01-01"), 900, ("a",), np.zeros((96, 1)))
+    assert np.abs(_moves(day, np.random.default_rng(0).random((2, 500)))).max() == 4
 
 
 def test_an_added_charging_point_responds_to_prices_as_its_kind_does(charging: GridCase) -> None:
     some = build(charging, peers={"House 1": {"ev_mw": 0.0074}}, demand_response={"ev": 0.5})
     assert chargers(some)["House 1"] == pytest.approx(0.0074)
-    bands = [some.outlook(row).band_mw[0] for row in charging.series.values]
+    bands = -some.outlooks(profiles_of(charging, some))[4][:, 0]
     assert max(bands) == pytest.approx(0.0037)
     assert "House 5" not in chargers(build(charging, peers={"House 5": {"ev_mw": 0.0}}))
 

@@ -65,3 +65,24 @@ def test_the_leap_year_of_simbench_is_covered_to_its_last_quarter_hour(village):
     assert village.series.window("2016-12-31T23:45", 1, 900).shape == (1, len(village.series.columns))
     with pytest.raises(ProfileError, match="2016-01-01T00:00:00 to 2016-12-31T23:00:00"):
         village.series.window("2017-01-01", 1, 3600)
+
+
+def test_a_moved_column_is_that_of_later_and_begins_anew_at_the_end_of_its_weeks() -> None:
+    """Fifteen days of hours: the cycle is two weeks, the last day follows the first."""
+    values = np.arange(15 * 24.0)[:, None] * np.array([1.0, 10.0])
+    series = TimeSeries(np.datetime64("2024-01-01", "s"), 3600, ("a", "b"), values)
+    assert series.cycle == 14 * 24
+    columns, steps = np.array([0, 1, 0]), np.array([7 * 24, -1, 3])
+    found = series.moved(columns, steps, np.datetime64("2024-01-13T22:00", "s"), 4, 3600)
+    hour = 12 * 24 + 22 + np.arange(4)
+    assert np.array_equal(found, np.column_stack([hour - 7 * 24, 10.0 * (hour - 1), [313.0, 314.0, 315.0, 316.0]]))
+    halves = series.moved(columns, steps, np.datetime64("2024-01-13T22:30", "s"), 7, 1800)
+    assert np.array_equal(halves[1::2], found[1:])
+
+
+def test_over_a_cycle_a_moved_column_keeps_its_values() -> None:
+    series = TimeSeries(np.datetime64("2024-01-01", "s"), 900, ("a",), np.random.default_rng(0).random((20, 1)))
+    assert series.cycle == 20
+    found = series.moved(np.array([0]), np.array([7]), series.start, 20, 900)
+    assert sorted(found[:, 0]) == sorted(series.values[:, 0])
+    assert found[0, 0] == series.values[7, 0]

@@ -123,6 +123,15 @@ def test_settings_are_heeded(case: GridCase, changes: dict[str, Any]) -> None:
     assert_as_alone(scenario(changes), case)
 
 
+def test_cars_that_are_added_charge_at_the_same_time() -> None:
+    net = feeder()
+    net.load["kind"] = np.where(net.load.index == 0, "ev", "household")
+    assert_as_alone(
+        scenario({"population.ev_share": 0.8, "population.ev_mw": 0.004}),
+        case_from_net(net, profiles=profiles(net, 12), name="charging"),
+    )
+
+
 def test_loads_that_depend_on_the_voltage_are_metered_at_it() -> None:
     net = feeder()
     alone_at_bus = ~net.load.bus.isin(net.sgen.bus)
