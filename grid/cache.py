@@ -40,7 +40,7 @@ Part = npt.NDArray[Any] | str
 T = TypeVar("T")
 
 _FORMAT = 4  # raise when entries are laid down differently
-_CODE = 2  # raise when peerwatt.grid derives other numbers from the same input
+_CODE = 3  # raise when peerwatt.grid derives other numbers from the same input
 _LIBRARIES = ("numpy", "pandapower", "pandas", "simbench")
 _MAPPED_BYTES = 1 << 20  # arrays from this size on are mapped into memory, unread until used
 _LEFTOVER_S = 3600.0

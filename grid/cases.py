@@ -157,7 +157,7 @@ def case_from_net(
         ProfileError: the profiles cannot be used.
     """
     from peerwatt.grid.convert import convert_arranged
-    from peerwatt.grid.netread import arranged
+    from peerwatt.grid.netread import arranged, tap_warnings
     from peerwatt.grid.profiles import read_profiles
     from peerwatt.grid.unit_table import read_units
     from peerwatt.grid.unread import unread_warnings
@@ -165,7 +165,7 @@ def case_from_net(
     given, net = net, arranged(net)
     network = convert_arranged(net, name)
     units = read_units(net, name)
-    warnings = unread_warnings(given, name, with_profiles=profiles is not None)
+    warnings = (*unread_warnings(given, name, with_profiles=profiles is not None), *tap_warnings(given, name))
     if profiles is None:
         return GridCase(name, network, units, TimeSeries.constant(), warnings)
     units, series, odd = read_profiles(profiles, net, network, units, profile_format)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandapower as pp
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peerwatt.grid import case_from_net, make_engine
-from peerwatt.grid.convert import quiet
+from peerwatt.grid import case_from_net, load_case, make_engine, simbench_case
+from peerwatt.grid.convert import convert_net, quiet
+from peerwatt.grid.simbench_case import simbench_net
 from peerwatt.grid.stored import to_parts
 from peerwatt.grid.threephase import three_phase_from_net
 from peerwatt.sim.model import Simulation
@@ -149,6 +151,103 @@ def test_the_order_of_rows_does_not_matter_in_three_phases(seed):
     np.testing.assert_array_equal(first.zero.yff, second.zero.yff)
     expected = net.load.set_index("bus").p_mw / 3.0 + net.asymmetric_load.set_index("bus").p_c_mw
     np.testing.assert_allclose(-second.p_mw[[3, 4], 2], expected.loc[[3, 4]])
+
+
+def no_load(network):
+    zero = np.zeros(network.n_bus)
+    return make_engine("power-grid-model", network).solve(zero, zero)
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "ratio"), [(None, "hv", 1 / 1.05), (np.nan, "lv", 1.05), ("", "hv", 1 / 1.05)]
+)
+def test_a_tap_changer_of_no_kind_changes_the_ratio(kind, side, ratio):
+    net = street()
+    net.trafo["tap_changer_type"] = pd.Series([kind], dtype=object)
+    net.trafo[["tap_side", "tap_pos", "i0_percent", "pfe_kw"]] = side, 2, 0.0, 0.0
+    case = case_from_net(net, name="street")
+    busbar = no_load(case.network).vm_pu[1]
+    assert busbar == pytest.approx(1.02 * ratio, abs=1e-5)  # charging of the cables is what is left
+    (warning,) = (str(fault) for fault in case.warnings if "tap_changer_type" in fault.problem)
+    assert warning == (
+        "street: trafo station: tap_changer_type is empty and tap_pos is not tap_neutral: read as a ratio tap changer "
+        "(set tap_changer_type; plain pandapower 3 ignores the position)"
+    )
+    net.trafo["tap_changer_type"] = "Ratio"
+    assert parts(case_from_net(net, name="street"))["pandapower"] == parts(case)["pandapower"]
+
+
+def test_a_column_of_tap_changer_types_that_is_missing_is_read_like_an_empty_one():
+    net = street()
+    net.trafo["tap_pos"] = -1
+    typed = convert_net(net, "street")
+    net.trafo = net.trafo.drop(columns="tap_changer_type")
+    np.testing.assert_array_equal(convert_net(net, "street").admittances.yff, typed.admittances.yff)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("tap_side", None), ("tap_neutral", np.nan), ("tap_step_percent", 0.0), ("tap_pos", np.nan)]
+)
+def test_a_tap_changer_without_steps_side_or_position_stays_without_effect(column, value):
+    net = street()
+    net.trafo["tap_changer_type"] = None
+    net.trafo["tap_pos"] = 2
+    net.trafo[column] = pd.Series([value])
+    case = case_from_net(net)
+    assert case.network.admittances.ratio[case.network.n_line] == 1.0 * np.exp(1j * np.radians(150.0))
+    assert not [fault for fault in case.warnings if "tap_changer_type" in fault.problem]
+
+
+def simbench_ratios(network, scenario):
+    """Complex ratios by SimBench's own tables, pu: rated over bus voltages, with the tap's step and phase shift."""
+    import simbench
+
+    folder = Path(simbench.__file__).parent / "networks" / f"1-complete_data-mixed-all-{scenario}-sw"
+    types = pd.read_csv(folder / "TransformerType.csv", sep=";").set_index("id")
+    table = pd.read_csv(folder / "Transformer.csv", sep=";").set_index("id").join(types, on="type")
+    trafo = table.loc[list(network.trafos.name)]
+    assert not trafo.dVa.any()
+    step = 1.0 + (trafo.tappos - trafo.tapNeutr) * trafo.dVm / 100.0
+    at_hv = trafo.tapside == "HV"
+    high = trafo.vmHV * np.where(at_hv, step, 1.0) / network.buses.vn_kv[network.trafos.hv_bus]
+    low = trafo.vmLV * np.where(at_hv, 1.0, step) / network.buses.vn_kv[network.trafos.lv_bus]
+    return (high / low * np.exp(1j * np.radians(trafo.va0))).to_numpy(), int((step != 1.0).sum())
+
+
+def test_the_position_of_a_simbench_transformer_counts(village_net, monkeypatch):
+    """Its data have steps of 2.5 % at the high-voltage side, and no kind of tap changer."""
+    net = copy.deepcopy(village_net)
+    assert net.trafo.tap_changer_type.isna().all()
+    net.trafo["tap_pos"] = 1.0
+    monkeypatch.setattr(simbench_case, "simbench_net", lambda code: net)
+    network, *_ = simbench_case.build_simbench("1-LV-semiurb4--2-sw")
+    ratio = network.admittances.ratio[network.n_line]
+    assert ratio == pytest.approx(1.025 * np.exp(1j * np.radians(150.0)), rel=1e-12)
+
+
+@pytest.mark.slow
+def test_simbench_transformers_have_the_ratio_of_its_own_tables():
+    network = load_case("simbench:1-LV-rural1--2-sw").network
+    expected, moved = simbench_ratios(network, 2)
+    assert moved == 1
+    np.testing.assert_allclose(network.admittances.ratio[network.n_line :][: network.n_trafo], expected, rtol=1e-12)
+    assert no_load(network).vm_pu[network.trafos.lv_bus[0]] == pytest.approx(1.0, abs=5e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", [0, 1, 2])
+def test_all_simbench_transformers_have_the_ratio_of_its_own_tables(scenario):
+    """The grids of all codes of a scenario are parts of the complete one."""
+    with quiet():
+        net = simbench_net(f"1-complete_data-mixed-all-{scenario}-sw")
+    net.dcline["in_service"] = False  # not supported
+    network = convert_net(net, "complete")
+    expected, moved = simbench_ratios(network, scenario)
+    assert len(expected) > 100
+    assert moved >= 2
+    live = network.trafos.in_service
+    ratio = network.admittances.ratio[network.n_line :][: network.n_trafo]
+    np.testing.assert_allclose(ratio[live], expected[live], rtol=1e-12)
 
 
 def test_runs_of_one_network_in_two_orders_are_equal_to_the_byte(tmp_path):
