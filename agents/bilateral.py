@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from peerwatt.agents.flexibility import N_SEGMENTS
-from peerwatt.agents.market import Market
+from peerwatt.agents.market import Market, Streams
 from peerwatt.agents.messages import FloatArray, IntArray, Message, Offer, OfferWithTerms
 from peerwatt.agents.records import Bids
 from peerwatt.market.book import QuadraticBook, all_pairs
@@ -34,6 +34,15 @@ class BilateralMarket(Market):
 
     def clear(self, peer: IntArray, fields: tuple[FloatArray, ...]) -> tuple[Bids, Clearing, Trades, FloatArray]:
         """Clear the offers of all peers; each segment that offers something is an agent of the book."""
+        return self._cleared(peer, fields, self.context.random)
+
+    def without(self, peer: IntArray, fields: tuple[FloatArray, ...], random: Streams) -> FloatArray:
+        """What would change if only these had sent offers, (n_peers,)."""
+        return self._cleared(peer, fields, random)[-1]
+
+    def _cleared(
+        self, peer: IntArray, fields: tuple[FloatArray, ...], random: Streams
+    ) -> tuple[Bids, Clearing, Trades, FloatArray]:
         context, n = self.context, len(self.context.population)
         p_min, p_max, a, b = (field.ravel() for field in fields[:4] or (np.empty(0),) * 4)
         offered, low, high = one_way(p_min, p_max)
@@ -64,7 +73,7 @@ class BilateralMarket(Market):
             names=[context.population.name[each] for each in owner.tolist()],
         )
         with context.spend("market"):
-            clearing = context.mechanism.clear(book, context.random("tie-breaking"))
+            clearing = context.mechanism.clear(book, random("tie-breaking"))
         change, trades = np.zeros(n), Trades.none()
         if clearing.status is Status.OPTIMAL:
             flexible = segment > 0

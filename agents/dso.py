@@ -33,7 +33,7 @@ from peerwatt.agents.messages import (
 )
 from peerwatt.agents.metering import Meters, at_voltage
 from peerwatt.agents.offers import DIRECTION
-from peerwatt.agents.orders import RegulationAnswer, RegulationNotice, RegulationReadings
+from peerwatt.agents.orders import Baseline, RegulationAnswer, RegulationNotice, RegulationReadings
 from peerwatt.agents.policies import Checked, GridView, IterativePolicy, Measures, SignalKind, Signals
 from peerwatt.agents.policies.limits import Margins, network_limits
 from peerwatt.agents.policies.request import NO_AREA, capacity_requests
@@ -81,6 +81,8 @@ class Dso(Role):
         self._activated = np.zeros(0)  # (n_bus,) what is activated in this period, as far as the DSO knows
         self._next_round = self._next_cycle = 0
         self._regulation: RegulationNotice | None = None
+        self._baseline: Baseline | None = None
+        self._without_request: GridState | None = None
         self._forecast: GridState
         self._state: GridState
 
@@ -109,10 +111,13 @@ class Dso(Role):
             self._activated += self.context.population.at_buses(message.p_mw, len(self._activated))
         elif type(message) is RegulationNotice:
             self._regulation = message
+        elif type(message) is Baseline:
+            self._baseline = message
 
     def _open(self) -> None:
         context = self.context
         self._signals = self._proposed = self._before = self._regulation = None
+        self._baseline = self._without_request = None
         if self._iteration is not None:
             self._iteration.begin()
         self._activated = np.zeros(context.network.n_bus)
@@ -163,6 +168,7 @@ class Dso(Role):
             return
         self._listen()
         self._state = self._evaluate("final" if self._explicit else "p2p", self._schedule(self._change()))
+        self._compare()
         round_ = context.timetable.rounds[number]
         self._next_round = -1
         left = context.design.rounds - round_.number - 1
@@ -179,6 +185,16 @@ class Dso(Role):
         elif self._regulation is not None:
             self._answer(self._regulation)
         yield from ()
+
+    def _compare(self) -> None:
+        """Evaluate what would be traded without the TSO's request.
+
+        Without it there would be no round after the first that violates nothing, so that one counts; where all violate
+        something, the last.
+        """
+        if self._baseline is None or (self._without_request is not None and not self._violated(self._without_request)):
+            return
+        self._without_request = self._solve(self._schedule(self._baseline.p_change_mw))
 
     def _checked(self) -> Checked:
         """What has become of the measures, for the policy to go on from."""
@@ -335,14 +351,14 @@ class Dso(Role):
     def _tell_exchange(self, state: GridState) -> None:
         """Tell the TSO what its grid exchanges with this one, its virtual load apart.
 
-        What trading has moved the exchange by counts as provided, up to what the virtual load has bought: energy that
-        would have been fed in anyway is no regulation.
+        What counts as provided is by how much the exchange is scheduled otherwise than in the same market without the
+        request: energy that would have been traded and fed in anyway is no regulation.
         """
         context, now = self.context, self.context.now
         accepted = float(-now.p_change_mw @ context.population.virtual)
         planned = now.states["p2p"].slack_p_mw - accepted
-        moved = float(np.sign(accepted)) * (self._forecast.slack_p_mw - planned)
-        provided = float(np.sign(accepted)) * min(max(moved, 0.0), abs(accepted))
+        without = self._without_request
+        provided = 0.0 if without is None else without.slack_p_mw - planned
         delivered = state.slack_p_mw - float(-now.p_delivered_mw @ context.population.virtual)
         context.bus.send((RegulationReadings(self.name, TSO, now.period, planned, delivered, provided),))
 

@@ -6,9 +6,10 @@ the payments between peers. Who has not answered when the gate closes has no bid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,11 +24,15 @@ from peerwatt.agents.messages import (
     ProposedTrades,
     Renegotiation,
 )
+from peerwatt.agents.orders import Baseline
 from peerwatt.agents.records import Bids
 from peerwatt.market.clearing import Clearing, Trades
 from peerwatt.market.settlement import settle_surplus, settle_trades
 
-__all__ = ["Market"]
+__all__ = ["Market", "Streams"]
+
+Streams: TypeAlias = Callable[[str], np.random.Generator]
+"""Named random streams."""
 
 
 class Market(Role):
@@ -50,7 +55,9 @@ class Market(Role):
                 gate_s = float(start_s + round_.gate_s)
                 write_peers(context, CallForBids, self.name, (gate_s, number), only=context.traders)
                 yield from self.until_gate(start_s + round_.gate_s, number)
-                self._close(*self.clear(*self.answers(number)))
+                peer, fields = self.answers(number)
+                self._tell_baseline(peer, fields)
+                self._close(*self.clear(peer, fields))
             yield from self.settle(start_s)
 
     def listen(self, arrived: Iterable[Any]) -> None:
@@ -81,6 +88,16 @@ class Market(Role):
         """
         raise NotImplementedError
 
+    def without(self, peer: IntArray, fields: tuple[FloatArray, ...], random: Streams) -> FloatArray:
+        """What would change if only these had answered: that of `clear` (n_peers,), with no trace in the period.
+
+        Args:
+            peer: (n_bids,) rows of the peers.
+            fields: what they sent.
+            random: named random streams as `clear` will find them.
+        """
+        raise NotImplementedError
+
     def settle(self, start_s: int) -> Process:  # noqa: ARG002 - for those who have something to settle
         """What is due between the last round and the end of the period; by default nothing.
 
@@ -92,6 +109,18 @@ class Market(Role):
     def told_prices(self, trades: Trades, spread_eur_per_mwh: FloatArray) -> FloatArray:
         """Mean price that it tells each peer, NaN where there is none; (n_peers,)."""
         return mean_prices(trades, len(self.context.population), spread_eur_per_mwh)
+
+    def _tell_baseline(self, peer: IntArray, fields: tuple[FloatArray, ...]) -> None:
+        """Tell the DSO what the market would be without the TSO's request, where there is one."""
+        context = self.context
+        asked = context.population.requested_mw != 0.0
+        if not asked.any():
+            return
+        others = ~asked[peer]
+        change = self.without(
+            peer[others], tuple(field[others] for field in fields), lambda name: deepcopy(context.random(name))
+        )
+        context.bus.send((Baseline(self.name, DSO, context.now.period, change),))
 
     def _close(self, bids: Bids, clearing: Clearing, trades: Trades, change_mw: FloatArray) -> None:
         context, now = self.context, self.context.now

@@ -15,7 +15,7 @@ import numpy as np
 
 from peerwatt.agents.context import Process
 from peerwatt.agents.flexibility import N_STEPS
-from peerwatt.agents.market import Market
+from peerwatt.agents.market import Market, Streams
 from peerwatt.agents.messages import Bid, BoolArray, FloatArray, GridSignals, IntArray
 from peerwatt.agents.padding import OpenSteps, Padding
 from peerwatt.agents.records import Bids
@@ -43,7 +43,22 @@ class Mediator(Market):
         self._signals = found[-1] if found else None
 
     def clear(self, peer: IntArray, fields: tuple[FloatArray, ...]) -> tuple[Bids, Clearing, Trades, FloatArray]:
-        """Clear the steps of all peers."""
+        """Clear the steps of all peers, and schedule what the conduct wants beyond."""
+        bids, clearing, accepted, change = self._auction(peer, fields, self.context.random)
+        padding = self._padding(bids, accepted, change, self.context.random)
+        self.context.now.padding = padding
+        return bids, clearing, clearing.trades, change if padding is None else change + padding.scheduled_mw
+
+    def without(self, peer: IntArray, fields: tuple[FloatArray, ...], random: Streams) -> FloatArray:
+        """What would change if only these had sent bids, (n_peers,)."""
+        bids, _, accepted, change = self._auction(peer, fields, random)
+        padding = self._padding(bids, accepted, change, random)
+        return change if padding is None else change + padding.scheduled_mw
+
+    def _auction(
+        self, peer: IntArray, fields: tuple[FloatArray, ...], random: Streams
+    ) -> tuple[Bids, Clearing, FloatArray, FloatArray]:
+        """Bids, clearing, what of each step is accepted (n_steps,), and what that changes (n_peers,)."""
         context, n = self.context, len(self.context.population)
         power, price = fields or (np.empty((0, N_STEPS)), np.empty((0, N_STEPS)))
         agent = np.repeat(peer, N_STEPS)
@@ -57,7 +72,7 @@ class Mediator(Market):
         )
         book = StepBook(agent, p_mw, limit, n, context.period_h)
         with context.spend("market"):
-            clearing = self._matched(book)
+            clearing = self._matched(book, random("tie-breaking"))
         zero = np.zeros(len(p_mw))
         bids = Bids(agent, step, np.minimum(p_mw, zero), np.maximum(p_mw, zero), zero, limit)
         change = np.zeros(n)
@@ -67,21 +82,17 @@ class Mediator(Market):
             accepted = clearing.accepted_mw
         else:
             accepted = zero
-        self._pad(bids, accepted, change)
-        return bids, clearing, clearing.trades, change
+        return bids, clearing, accepted, change
 
-    def _pad(self, bids: Bids, accepted_mw: FloatArray, change_mw: FloatArray) -> None:
-        """Schedule what its conduct wants beyond the auction; adds it to `change_mw`, (n_peers,)."""
+    def _padding(self, bids: Bids, accepted_mw: FloatArray, change_mw: FloatArray, random: Streams) -> Padding | None:
+        """What its conduct wants scheduled beyond the auction, which changes `change_mw`, (n_peers,)."""
         context, tariff = self.context, self.context.tariff
         p_mw, limit = bids.p_min_mw + bids.p_max_mw, bids.cost_b
         loss = np.where(p_mw < 0.0, tariff.supply_eur_per_mwh - limit, limit - tariff.feed_in_eur_per_mwh)
         bus = context.population.bus[bids.peer]
         steps = OpenSteps.of(bids.peer, bus, bids.step, p_mw, accepted_mw, np.maximum(loss, 0.0))
-        chosen = context.conduct.schedule(steps, context.random("conduct"))
-        context.now.padding = None
-        if chosen.any():
-            padding = context.now.padding = Padding(steps.only(chosen), change_mw.copy())
-            change_mw += padding.scheduled_mw
+        chosen = context.conduct.schedule(steps, random("conduct"))
+        return Padding(steps.only(chosen), change_mw) if chosen.any() else None
 
     def settle(self, start_s: int) -> Process:
         """At the meter: what became of what was scheduled beyond the auction."""
@@ -102,10 +113,10 @@ class Mediator(Market):
             free[cause >= 0, 1:] = False
         return free
 
-    def _matched(self, book: StepBook) -> Clearing:
+    def _matched(self, book: StepBook, rng: np.random.Generator) -> Clearing:
         signals = self._signals
         if signals is None:
-            return self.context.mechanism.clear(book, self.context.random("tie-breaking"))
+            return self.context.mechanism.clear(book, rng)
         blocked = signals.cause >= 0
         return pairwise_auction(
             book, np.where(blocked, np.inf, signals.seller_cost), np.where(blocked, np.inf, signals.buyer_cost)

@@ -29,7 +29,7 @@ from mesa import Model
 
 from peerwatt.agents.context import Context, Process
 from peerwatt.agents.correspondence import write_peers
-from peerwatt.agents.market import Market, mean_prices
+from peerwatt.agents.market import Market, Streams, mean_prices
 from peerwatt.agents.matching import Match, Pace, Reported
 from peerwatt.agents.messages import FloatArray, IntArray
 from peerwatt.agents.proposals import Closing, Enrolment, TradeReport
@@ -151,8 +151,7 @@ class NegotiatedMarket(Market):
         context, n = self.context, len(self.context.population)
         match = self._match or Match.of(np.empty(0, dtype=np.int64), (), context.tariff)
         owner, segment, private = match.owner, match.segment, context.private
-        a, b = private.cost_a[owner, segment], private.cost_b[owner, segment]
-        bids = Bids(owner, segment, match.p_min_mw, match.p_max_mw, a, b)
+        bids = self._bids(match)
         change, trades = np.zeros(n), Trades.none()
         with context.spend("market"):
             clearing = replace(self._clearing(match, bids), convergence=self._convergence())
@@ -162,6 +161,54 @@ class NegotiatedMarket(Market):
             trades = clearing.trades.between(owner, n)
         private.mean_price[:] = mean_prices(trades, n, clearing.spread_eur_per_mwh)
         return bids, clearing, trades, change
+
+    def without(
+        self,
+        peer: IntArray,  # noqa: ARG002 - it is the match that counts
+        fields: tuple[FloatArray, ...],  # noqa: ARG002
+        random: Streams,
+    ) -> FloatArray:
+        """What the equilibrium would be among these alone, (n_peers,): nobody has negotiated it.
+
+        Of those who are matched all but the TSO's virtual load negotiate; without an agreement nothing is traded.
+        """
+        context, match, n = self.context, self._match, len(self.context.population)
+        change = np.zeros(n)
+        if self._known is None or match is None:
+            return change
+        asked = context.population.requested_mw != 0.0
+        owner, segment = match.owner, match.segment
+        bids = self._bids(match)
+        seller, buyer = match.sides.seller, match.sides.buyer
+        rest = np.flatnonzero(~asked[owner[seller]] & ~asked[owner[buyer]])
+        clearing = context.mechanism.clear(self._book(bids, seller[rest], buyer[rest]), random("tie-breaking"))
+        if clearing.status is Status.OPTIMAL:
+            flexible = segment > 0
+            np.add.at(change, owner[flexible], clearing.p_mw[flexible])
+        return change
+
+    def _bids(self, match: Match) -> Bids:
+        """Bounds of those who are matched, with the costs that only the record of the period has."""
+        owner, segment, private = match.owner, match.segment, self.context.private
+        a, b = private.cost_a[owner, segment], private.cost_b[owner, segment]
+        return Bids(owner, segment, match.p_min_mw, match.p_max_mw, a, b)
+
+    def _book(self, bids: Bids, seller: IntArray, buyer: IntArray) -> QuadraticBook:
+        """The book of the negotiation between pairs of bids."""
+        context, private = self.context, self.context.private
+        sells, buys = bids.peer[seller], bids.peer[buyer]
+        yes = np.ones(len(seller), dtype=np.bool_)
+        return QuadraticBook(
+            p_min_mw=bids.p_min_mw,
+            p_max_mw=bids.p_max_mw,
+            cost_a=bids.cost_a,
+            cost_b=bids.cost_b,
+            seller=seller,
+            buyer=buyer,
+            seller_cost=private.pair_cost(sells, buys, yes),
+            buyer_cost=private.pair_cost(buys, sells, ~yes) + context.tariff.network_fee_eur_per_mwh,
+            period_h=context.period_h,
+        )
 
     def _clearing(self, match: Match, bids: Bids) -> Clearing:
         known, sides, n = self._known, match.sides, len(bids.peer)
@@ -175,20 +222,7 @@ class NegotiatedMarket(Market):
             if not rounds:
                 message = "nobody has reported a proposal"
             return failed_clearing(Status.NOT_CONVERGED, n, iterations=rounds, message=message)
-        context, private = self.context, self.context.private
-        seller, buyer = bids.peer[sides.seller], bids.peer[sides.buyer]
-        yes = np.ones(len(seller), dtype=np.bool_)
-        book = QuadraticBook(
-            p_min_mw=bids.p_min_mw,
-            p_max_mw=bids.p_max_mw,
-            cost_a=bids.cost_a,
-            cost_b=bids.cost_b,
-            seller=sides.seller,
-            buyer=sides.buyer,
-            seller_cost=private.pair_cost(seller, buyer, yes),
-            buyer_cost=private.pair_cost(buyer, seller, ~yes) + context.tariff.network_fee_eur_per_mwh,
-            period_h=context.period_h,
-        )
+        private, book = self.context.private, self._book(bids, sides.seller, sides.buyer)
         power = 0.5 * (known.p_mw[sides.seller_side] + known.p_mw[sides.buyer_side])
         price = 0.5 * (private.seller_price + private.buyer_price)
         value = private.value[bids.peer, bids.step, (bids.p_max_mw > 0.0).astype(np.intp)]

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from peerwatt.agents.messages import FloatArray, Message
 
-__all__ = ["FlexibilityDirective", "RegulationAnswer", "RegulationNotice", "RegulationReadings", "VirtualLoadRequest"]
+__all__ = [
+    "Baseline",
+    "FlexibilityDirective",
+    "RegulationAnswer",
+    "RegulationNotice",
+    "RegulationReadings",
+    "VirtualLoadRequest",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,17 @@ class RegulationNotice(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline(Message):
+    """Market to DSO: the same clearing without the TSO's virtual load, on the same draws.
+
+    Attributes:
+        p_change_mw: (n_peers,) by how much each peer's net power would move from its firm power.
+    """
+
+    p_change_mw: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
 class RegulationAnswer(Message):
     """DSO to TSO: what the market gives it, and why not more.
 
@@ -79,8 +97,8 @@ class RegulationReadings(Message):
     Attributes:
         scheduled_mw: expected after trading, the virtual load apart, positive when the grid draws.
         delivered_mw: by the meter.
-        provided_mw: by how much trading has moved the exchange, at most what the virtual load has bought; positive
-            for regulation up.
+        provided_mw: by how much the request has moved the scheduled exchange, against the same market without it;
+            positive for regulation up.
     """
 
     scheduled_mw: float

@@ -161,7 +161,8 @@ class Regulation:
     Attributes:
         requested_mw: what it asked for.
         accepted_mw: what was traded with its virtual load.
-        provided_mw: by how much that moved the exchange with the distribution grid.
+        provided_mw: by how much the request moved the exchange with the distribution grid, against the same market
+            without it, losses included.
         price_eur_per_mwh: limit price of the request, NaN without one.
         branch: line or transformer for whose sake the DSO refused the rest, -1 for none.
         bus: bus for whose voltage it did, -1 for none.

@@ -62,6 +62,7 @@ def numbers_per_message(n_peers: int, n_connections: int) -> dict[str, int]:
         "CapacityDelivery": n_peers,
         "FlexibilityDirective": n_products + 4,
         "VirtualLoadRequest": 2,
+        "Baseline": n_peers,
         "RegulationNotice": 1,
         "RegulationAnswer": 4,
         "RegulationReadings": 3,

@@ -182,7 +182,7 @@ TABLES: dict[str, pa.Schema] = {
             _PERIOD,
             _value("requested_mw", "MW", "virtual load that the TSO asked for, positive for regulation up"),
             _value("accepted_mw", "MW", "what was traded with it"),
-            _value("provided_mw", "MW", "by how much that moved the exchange with the external grid"),
+            _value("provided_mw", "MW", "by how much that moved the exchange, against the market without the request"),
             _value("price_eur_per_mwh", "EUR/MWh", "limit price of the TSO"),
             _value("refused_branch", "", "line or transformer for whose sake the rest was refused", _NAME),
             _value("refused_bus", "", "index of the bus for whose voltage it was refused", pa.int64()),

@@ -277,18 +277,56 @@ def test_requests_that_no_market_can_meet_are_refused(request_: dict[str, float]
     assert [fault.where for fault in error.value.faults] == [where]
 
 
+def exchange_mw(result: PeriodResult) -> float:
+    """What the grid is scheduled to draw, a virtual load apart."""
+    virtual = 0.0 if result.regulation is None else float(result.p_p2p_mw[-1])
+    return result.states["p2p"].slack_p_mw + virtual
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("p2p_freq", {}),
+        ("p2p_freq", {"forecast": {"load_error": 0.1, "generation_error": 0.1}}),
+        ("p2p_freq", {"population__costs": COSTS | MUST_RUN}),
+        ("p2p_freq", {"population__costs": COSTS | MUST_RUN | {"load": {"b_eur_per_mwh": 120.0, "low": 1.0}}}),
+        pytest.param("p2p_freq", {"market__mechanism": "admm"}, marks=pytest.mark.slow),
+        ("cm1", {"market__mechanism": "double_auction", "population__costs": {}, "population__peer_of": "bus"}),
+    ],
+    ids=["", "errors", "must run", "all must run", "negotiated", "auction"],
+)
+@pytest.mark.parametrize("p_mw", [0.006, -0.006])
+def test_what_is_provided_is_how_the_exchange_differs_from_a_run_without_the_request(
+    p_mw: float, preset: str, changes: dict[str, Any]
+) -> None:
+    price = 100.0 if p_mw > 0.0 else 1.0
+    request = {"requests": [{"from_period": 2, "to_period": 3, "p_mw": p_mw, "price_eur_per_mwh": price}]}
+    later = {"requests": [request["requests"][0] | {"from_period": 5, "to_period": 5}]}
+    _, without = results(preset, **changes, tso=later)  # the same peers, whose virtual load asks for nothing yet
+    _, found = results(preset, **changes, tso=request)
+    for plain, result in list(zip(without, found, strict=True))[:3]:  # until batteries are elsewhere
+        assert result.regulation is not None
+        more = exchange_mw(plain) - exchange_mw(result)
+        assert result.regulation.provided_mw == pytest.approx(more, abs=1e-5 if "admm" in changes.values() else 1e-9)
+        assert result.regulation.provided_mw == 0.0 or result.period == 2
+    assert abs(found[2].regulation.accepted_mw) > 1e-4  # type: ignore[union-attr]
+
+
 def test_regulation_up_is_what_peers_feed_in_more(benchmark: list[PeriodResult]) -> None:
     _, found = results("p2p_freq", tso=REQUEST)
     for number in (2, 3):
         regulation, plain = found[number].regulation, benchmark[number]
         assert regulation is not None
         more = found[number].p_p2p_mw[:-1].sum() - plain.p_p2p_mw.sum()
+        losses = found[number].states["p2p"].losses_mw - plain.states["p2p"].losses_mw
         assert more == pytest.approx(regulation.accepted_mw, abs=1e-6)
-        assert regulation.provided_mw == pytest.approx(regulation.accepted_mw, abs=1e-6)
+        assert regulation.provided_mw == pytest.approx(regulation.accepted_mw - losses, abs=1e-6)
 
 
 def test_energy_that_would_be_fed_in_anyway_is_no_regulation() -> None:
-    _, found = results("p2p_freq", tso=REQUEST, population__costs=COSTS | MUST_RUN)
+    given = COSTS | MUST_RUN | {"load": {"b_eur_per_mwh": 120.0, "low": 1.0}}
+    dear = {"requests": [REQUEST["requests"][0] | {"price_eur_per_mwh": 100.0}]}
+    _, found = results("p2p_freq", tso=dear, population__costs=given)
     regulation = found[2].regulation
     assert regulation is not None
     assert regulation.accepted_mw > 1e-4
@@ -334,3 +372,50 @@ def test_the_loop_from_imbalance_to_delivery_closes() -> None:
     assert moved
     for each in moved:
         assert each.frequency.deviation_hz != each.frequency.deviation_without_hz
+
+
+class Wrong:
+    """Forecasts that are a share of the truth, always the same."""
+
+    def __init__(self, share: float, n: int) -> None:
+        self._factor = np.full((1, n), share)
+
+    def factors(self, period_s: float) -> np.ndarray:
+        """Forecast over truth, (1, n)."""
+        return self._factor
+
+
+@pytest.mark.parametrize("share", [0.8, 1.25])
+def test_load_beyond_the_forecast_lowers_the_frequency_and_is_regulated_up_and_the_other_way_round(
+    share: float,
+) -> None:
+    quiet = {"system_mw": 0.5, "reserve_mw": 0.02, "system_imbalance_std_mw": 0.0, "deadband_hz": 0.0, "share": 1.0}
+    tso = {"frequency": quiet, "price_eur_per_mwh": 100.0, "price_down_eur_per_mwh": 1.0}
+    records = []
+    with Simulation(scenario("p2p_freq", tso=tso), case=small_case(PERIODS)) as simulation:
+        n = simulation.context.population.n_real
+        simulation._errors = (Wrong(share, n), Wrong(1.0, n))  # type: ignore[assignment]
+        while simulation.running:
+            simulation.step()
+            result = simulation.last
+            assert result is not None
+            assert result.regulation is not None
+            seen = result.states["p2p"].slack_p_mw + float(result.p_p2p_mw[-1])  # the virtual load apart
+            meter = result.states["delivery"].slack_p_mw + float(result.p_delivered_mw[-1])
+            records.append((result.regulation, seen - meter))
+    sign = np.sign(share - 1.0)  # more load than foreseen: power is missing
+    first = records[0][0]
+    assert first.provided_mw == first.requested_mw == 0.0
+    for regulation, area_mw in records:
+        assert sign * regulation.frequency.imbalance_mw > 0.0
+        assert regulation.frequency.imbalance_mw == pytest.approx(area_mw, abs=1e-12)
+        assert sign * regulation.frequency.deviation_without_hz > 0.0
+    for (before, _), (after, _) in pairwise(records):
+        assert after.requested_mw == pytest.approx(-before.frequency.imbalance_mw)
+        assert sign * after.requested_mw < 0.0
+        assert sign * after.provided_mw <= 1e-9
+    helped = [each for each, _ in records if abs(each.provided_mw) > 1e-6]
+    assert helped
+    for each in helped:
+        raised_hz = each.frequency.deviation_hz - each.frequency.deviation_without_hz
+        assert np.sign(raised_hz) == np.sign(each.provided_mw) == -sign
