@@ -145,8 +145,14 @@ def validate(source: Source, overrides: Overrides = None) -> None:
         simulation = Simulation(scenario)
     with simulation:
         peers, network = len(simulation.peers), simulation.case.network
+        inventory = simulation.inventory()
+    from peerwatt.experiments.understood import as_rich, listings
+
+    for listing in listings(inventory):
+        console.print(as_rich(listing))
+        console.print()
     for warning in counted(simulation.warnings):
-        console.print(f"warning: {warning}")
+        console.print(f"warning: {warning}", soft_wrap=True)
     console.print(
         f"{source}: valid; {peers} peers, {network.n_bus} buses, {network.n_line} lines, "
         f"{scenario.time.periods} periods of {scenario.time.period_s} s from {scenario.start:%Y-%m-%d}"

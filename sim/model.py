@@ -40,6 +40,7 @@ from peerwatt.grid.state import GridState
 from peerwatt.market.mechanism import BookKind
 from peerwatt.sim.assembly import flexibility_area, limited, load_grid, make_bus, make_context, peer_rows
 from peerwatt.sim.clock import Clock
+from peerwatt.sim.inventory import Inventory
 from peerwatt.sim.period import PeriodResult, open_period, publish
 from peerwatt.sim.recorder import Recorder, refuse_used
 from peerwatt.sim.rows import Vocabulary
@@ -117,10 +118,15 @@ class Simulation(Model):
                     Path(out), scenario, self.case.network, self._vocabulary(), replica, self.warnings
                 )
                 self.recorder.write_peers(peer_rows(self.context.population, self.case.network))
+                self.recorder.write_inputs(self.inventory())
         except BaseException:
             self.close()
             raise
         self.stopwatch.add("set-up", perf_counter() - begin)
+
+    def inventory(self) -> Inventory:
+        """What was understood of grid and profiles."""
+        return Inventory.take(self.case, self.context.population, self._profiles, self.context.period_h)
 
     @property
     def n_periods(self) -> int:

@@ -18,6 +18,7 @@ import peerwatt
 from peerwatt.errors import Fault, ResultsError, SimulationError, counted
 from peerwatt.grid.network import Network
 from peerwatt.market.settlement import REASONS
+from peerwatt.sim.inventory import Inventory
 from peerwatt.sim.journal import FOLDER, Journal, write_atomically, write_parquet
 from peerwatt.sim.kpi import COLUMNS, compute_kpis
 from peerwatt.sim.period import PeriodResult
@@ -109,6 +110,10 @@ class Recorder:
     def write_peers(self, columns: Columns) -> None:
         """Write the table of who takes part."""
         write_parquet(self.directory / "peer.parquet", [self._batch("peer", [columns])], TABLES["peer"])
+
+    def write_inputs(self, inventory: Inventory) -> None:
+        """Write what was understood of grid and profiles."""
+        write_atomically(self.directory / "inputs.json", json.dumps(inventory.as_dict(), indent=1))
 
     def add(self, result: PeriodResult) -> None:
         """Record a period; at least once a second what is buffered goes to disk."""

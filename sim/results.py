@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peerwatt.errors import Fault, ResultsError
+from peerwatt.sim.inventory import Inventory
 from peerwatt.sim.journal import recover
 from peerwatt.sim.kpi import COLUMNS, Kpi, compute_kpis
 from peerwatt.sim.tables import STAGES, TABLES, unit
@@ -79,6 +80,17 @@ class Results:
     def topology(self) -> dict[str, Any]:
         """Buses, lines, transformers and slack buses of the grid, by ``bus``, ``line``, ``trafo`` index."""
         return _read_json(self.path / "topology.json")
+
+    @cached_property
+    def inventory(self) -> Inventory | None:
+        """What the run understood of its grid and profiles; None where it did not write it."""
+        file = self.path / "inputs.json"
+        if not file.is_file():
+            return None
+        try:
+            return Inventory.of_dict(_read_json(file))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unreadable(file, error) from error
 
     @cached_property
     def kpi(self) -> dict[str, Kpi]:

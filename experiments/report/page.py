@@ -13,6 +13,7 @@ from peerwatt.experiments.report.limits import limits_section
 from peerwatt.experiments.report.market import market_section, trades_section
 from peerwatt.experiments.report.markup import Section, escape, note, table
 from peerwatt.experiments.report.periods import Periods
+from peerwatt.experiments.understood import listings
 from peerwatt.experiments.wording import READING, Fact, costs, duration, facts, length, money, state, where_time_went
 from peerwatt.sim.results import Results
 
@@ -37,6 +38,7 @@ def write_report(results: Results, path: Path | None = None) -> Path:
         trades_section(results, periods),
         accounts_section(results),
         limits_section(results, periods),
+        *_inputs(results),
         _origin(results),
     ]
     write_document(target, document(results.manifest.get("name") or "results", _header(results), sections))
@@ -102,6 +104,17 @@ def _tiles(results: Results) -> list[Fact]:
 
 def _versus(cost_eur: float, reference_eur: float) -> str:
     return f"{money(cost_eur)} EUR instead of {money(reference_eur)}"
+
+
+def _inputs(results: Results) -> list[Section]:
+    """What the run understood of its grid and profiles, where it wrote it."""
+    if results.inventory is None:
+        return []
+    tables = (
+        f"<div>{table(each.head, each.rows)}{note(escape(each.remark)) if each.remark else ''}</div>"
+        for each in listings(results.inventory)
+    )
+    return [Section("inputs", "What was read", f'<div class="columns">{"".join(tables)}</div>')]
 
 
 def _origin(results: Results) -> Section:

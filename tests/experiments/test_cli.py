@@ -95,6 +95,7 @@ def test_examples_and_validate_and_schema(tmp_path: Path) -> None:
     valid = peerwatt("validate", "lv-village")
     assert valid.returncode == 0
     assert "39 peers, 44 buses" in valid.stdout
+    assert "energy in 24 h" in valid.stdout
     schema = json.loads(peerwatt("schema").stdout)
     assert schema["properties"]["seed"]["minimum"] == 0
 
