@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_a_changed_file_is_another_case(files):
     pp.to_json(street(4), str(files / "street.json"))
     assert load_case("street.json", base_dir=files).network.n_bus == 6
     assert load_case(str(files / "street.json")).network.n_bus == 6
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [("profiles.csv", "0.001", "0.002"), ("street.json", "0.4", "0.3")])
+def test_a_file_with_another_content_of_the_same_length_and_age_is_another_case(files, cache, name, old, new):
+    before = load_case("street.json", profiles=Path("profiles.csv"), base_dir=files)
+    path = files / name
+    times, text = path.stat(), path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_size == times.st_size
+    after = load_case("street.json", profiles=Path("profiles.csv"), base_dir=files)
+    assert len(list(cache.iterdir())) == 2
+    with pytest.raises(AssertionError):
+        assert_equal(before, after)
 
 
 def test_a_simbench_case_is_the_same_when_it_comes_from_the_cache(village, village_cache, monkeypatch):
