@@ -18,7 +18,7 @@ from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Complexes
 from peerwatt.grid.cache import Part, fetch, store
 from peerwatt.grid.lookup import Elements
-from peerwatt.grid.netjson import Change, edited, table_rows
+from peerwatt.grid.netjson import edited, table_rows
 from peerwatt.grid.network import Network
 
 __all__ = ["with_tap_position"]
@@ -47,10 +47,12 @@ def with_tap_position(network: Network, trafo: str | int, tap_pos: int, changer:
     if tap.get(f"{prefix}_pos") == tap_pos:
         return network
 
-    changes = {f"{prefix}_pos": _at(row, tap_pos, network.n_trafo)}
-    if not tap.get(f"{prefix}_changer_type") and tap.get(f"{prefix}_step_percent"):  # as it is read at rest
-        changes[f"{prefix}_changer_type"] = _at(row, "Ratio", network.n_trafo)
-    text = edited(network, "trafo", changes)
+    def moved(old: list[Any] | None) -> list[Any]:
+        values = [None] * network.n_trafo if old is None else list(old)
+        values[row] = tap_pos
+        return values
+
+    text = edited(network, "trafo", {f"{prefix}_pos": moved})
     two_ports = _two_ports(text, network.name, f"{where}, {prefix}_pos {tap_pos}")
     model, branch = network.admittances, network.n_line + row
     parts: dict[str, Any] = {}
@@ -66,17 +68,6 @@ def with_tap_position(network: Network, trafo: str | int, tap_pos: int, changer:
         remedy = "give each transformer its own id_characteristic_table"
         raise GridDataError(Fault(where, f"its tap at {tap_pos} changes other transformers too", remedy))
     return replace(network, admittances=replace(model, **parts), pandapower_json=text)
-
-
-def _at(row: int, value: Any, n: int) -> Change:
-    """A column with another value in one row."""
-
-    def change(old: list[Any] | None) -> list[Any]:
-        values = [None] * n if old is None else list(old)
-        values[row] = value
-        return values
-
-    return change
 
 
 def _check_limits(tap: dict[str, Any], prefix: str, tap_pos: int, where: str) -> None:
