@@ -65,6 +65,7 @@ class CapacityMarket(Role):
         missing = float(np.where(np.isnan(clearing.shortfall_mw), asked, clearing.shortfall_mw).sum())
         change, by_product = np.zeros(n), np.zeros((n, _N))
         change[peer], by_product[peer] = provided @ DIRECTION, provided
+        context.now.ordered_mw += by_product
         trades, hours = clearing.trades, context.period_h
         income = np.bincount(trades.seller, trades.p_mw * trades.price_eur_per_mwh, n)[peer]
         total = provided.sum(axis=1)

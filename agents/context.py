@@ -16,7 +16,7 @@ from mesa import Agent, Model
 
 from peerwatt.agents.conducts import Conduct
 from peerwatt.agents.coordination import Design, LfmSettings
-from peerwatt.agents.devices import Outlook
+from peerwatt.agents.devices import N_PRODUCTS, Outlook
 from peerwatt.agents.flexibility import Position
 from peerwatt.agents.messages import Batch, FloatArray, IntArray, Message
 from peerwatt.agents.offers import Markups
@@ -159,11 +159,12 @@ class PeriodDraft:
         capacity: rounds of capacity trading.
         regulation: what the TSO asked for and got.
         limits_met: whether an iterative scheme ended with all limits held, None without one.
+        ordered_mw: (n_peers, n_products) what has been activated of each peer, whether it has been told or not.
         p_activated_mw: (n_peers, n_products) what peers do for the DSO at delivery.
-        aggregate_promised_eur: what the mediator has promised its peers for their flexibility.
-        aggregate_eur: what the mediator is paid for its peers' flexibility.
-        outside_mw: (n_outside, n_products) activations of each resource outside the P2P market.
-        outside_eur: (n_outside,) what each is paid for it.
+        aggregate_eur: (n_bus, n_products) what the mediator is paid for its peers' flexibility if all is delivered.
+        outside_ordered_mw: (n_outside, n_products) what has been activated of each resource outside the P2P market.
+        outside_mw: (n_outside, n_products) what each knows of it, and does.
+        outside_eur: (n_outside, n_products) what each is paid for it.
         padding: what the mediator schedules beyond its auction, None if nothing.
     """
 
@@ -188,11 +189,12 @@ class PeriodDraft:
     capacity: list[CapacityRound] = field(default_factory=list)
     regulation: Regulation | None = None
     limits_met: bool | None = None
-    p_activated_mw: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
-    aggregate_promised_eur: float = 0.0
-    aggregate_eur: float = 0.0
-    outside_mw: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
-    outside_eur: FloatArray = field(default_factory=lambda: np.zeros(0))
+    ordered_mw: FloatArray = field(default_factory=lambda: np.zeros((0, N_PRODUCTS)))
+    p_activated_mw: FloatArray = field(default_factory=lambda: np.zeros((0, N_PRODUCTS)))
+    aggregate_eur: FloatArray = field(default_factory=lambda: np.zeros((0, N_PRODUCTS)))
+    outside_ordered_mw: FloatArray = field(default_factory=lambda: np.zeros((0, N_PRODUCTS)))
+    outside_mw: FloatArray = field(default_factory=lambda: np.zeros((0, N_PRODUCTS)))
+    outside_eur: FloatArray = field(default_factory=lambda: np.zeros((0, N_PRODUCTS)))
     padding: Padding | None = None
 
 

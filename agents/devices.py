@@ -70,12 +70,20 @@ class Outlook:
         less, curtailed, more = self.possible(activated_mw).T
         extra = extra_mw + more
         p_mw = self.load_mw + self.generation_mw + battery_mw - extra + less - curtailed
-        per_mw = np.where(
-            self.band_mw > 0.0, _share(self.responsive_mvar, self.band_mw), _share(self.load_mvar, -self.load_mw)
-        )
-        load = (1.0 - _share(less, -self.load_mw)) * self.load_mvar
-        generation = (1.0 - _share(curtailed, self.generation_mw)) * self.generation_mvar
-        return p_mw, load + generation + extra * per_mw
+        by_less, by_curtailed, by_more = self.reactive_per_mw.T
+        return p_mw, self.load_mvar + self.generation_mvar + less * by_less + curtailed * by_curtailed + extra * by_more
+
+    @property
+    def reactive_per_mw(self) -> FloatArray:
+        """Reactive power that comes with each MW of each product, Mvar, (n_peers, n_products); as in `net`."""
+        load, generation = _share(self.load_mvar, -self.load_mw), _share(self.generation_mvar, self.generation_mw)
+        more = np.where(self.band_mw > 0.0, _share(self.responsive_mvar, self.band_mw), load)
+        return np.stack((-load, -generation, more), axis=1)
+
+    def at_buses(self, bus: IntArray, n_bus: int) -> Outlook:
+        """The sums at each bus of what some peers have; their buses are (n_peers,)."""
+        sums = (np.bincount(bus, getattr(self, each.name), n_bus) for each in fields(self))
+        return Outlook(*(each.astype(np.float64, copy=False) for each in sums))
 
     def possible(self, activated_mw: FloatArray) -> FloatArray:
         """Activations within what is there: no more is given up than is consumed or generated."""

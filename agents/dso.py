@@ -20,6 +20,8 @@ from mesa import Model
 from peerwatt.agents.context import DSO, FMO, SUPPLIER, TSO, Context, Process, Role
 from peerwatt.agents.coordination import Addressed, Sequence, Service
 from peerwatt.agents.correspondence import write_peers
+from peerwatt.agents.delivery import carried_out
+from peerwatt.agents.devices import N_PRODUCTS
 from peerwatt.agents.directive import Directive
 from peerwatt.agents.dues import dues
 from peerwatt.agents.iteration import Iteration
@@ -42,11 +44,11 @@ from peerwatt.agents.services import (
     CapacityDelivery,
     CapacityNeed,
     CapacityRequest,
-    CapacityResult,
     FlexibilityNeed,
     FlexibilityResult,
     Verdict,
 )
+from peerwatt.agents.shortfall import Shortfall
 from peerwatt.agents.signalling import send_signals
 from peerwatt.agents.timetable import FlexibilityWindow, Round
 from peerwatt.grid.state import GridState
@@ -78,7 +80,7 @@ class Dso(Role):
         self._signals: Signals | None = None
         self._proposed: ProposedTrades | None = None
         self._before: FloatArray | None = None  # (n_peers,) net trades of the round before
-        self._activated = np.zeros(0)  # (n_bus,) what is activated in this period, as far as the DSO knows
+        self._unsettled: FloatArray | None = None  # (n_peers,) trades for which flexibility was bought last
         self._next_round = self._next_cycle = 0
         self._regulation: RegulationNotice | None = None
         self._baseline: Baseline | None = None
@@ -96,19 +98,18 @@ class Dso(Role):
             for time_s, act in self._agenda():
                 yield context.clock.until(start_s + time_s)
                 yield from act()
-            if context.design.lfm:
-                self._evaluate("final", self._schedule(self._change()))
             yield context.clock.until(start_s + context.timetable.delivery_s)
+            if context.design.lfm:
+                self._take_stock()
+                self._evaluate("final", self._schedule(self._change()))
             self._deliver()
 
     def overheard(self, message: Message) -> None:
-        """Take note of proposals, also of those that come while it waits for the FMO, and of capacity that is sold."""
+        """Take note of proposals, also of those that come while it waits for the FMO."""
         if message.period != self.context.now.period:
             return
         if type(message) is ProposedTrades:
             self._proposed = message
-        elif type(message) is CapacityResult:
-            self._activated += self.context.population.at_buses(message.p_mw, len(self._activated))
         elif type(message) is RegulationNotice:
             self._regulation = message
         elif type(message) is Baseline:
@@ -120,7 +121,7 @@ class Dso(Role):
         self._baseline = self._without_request = None
         if self._iteration is not None:
             self._iteration.begin()
-        self._activated = np.zeros(context.network.n_bus)
+        self._unsettled = None
         self._next_round, self._next_cycle = 0, 0
         self._forecast = self._evaluate("forecast", self._schedule(np.zeros(len(context.population))))
         self._state = self._forecast
@@ -167,6 +168,7 @@ class Dso(Role):
         if number != self._next_round:
             return
         self._listen()
+        self._take_stock()
         self._state = self._evaluate("final" if self._explicit else "p2p", self._schedule(self._change()))
         self._compare()
         round_ = context.timetable.rounds[number]
@@ -297,7 +299,11 @@ class Dso(Role):
     # --- flexibility ---
 
     def _buy(self, window: FlexibilityWindow) -> Process:
-        """Buy flexibility for what is violated; where AC still finds a violation, with tightened limits."""
+        """Buy flexibility for what is violated; where AC still finds a violation, with tightened limits.
+
+        Of all results the one stands that leaves least beyond the limits by AC, the first of equals; none where that
+        would leave less.
+        """
         context, period = self.context, self.context.now.period
         if window.cycle != self._next_cycle:
             return
@@ -306,45 +312,78 @@ class Dso(Role):
         state = self._forecast if unrelated else self._state
         if not (state.converged and self._violated(state)):
             return
-        view = GridView(context.network, state, context.connection, FlowModel.AC)
+        mvar_per_mw = self._mvar_per_mw()
+        by_node = np.append((DIRECTION * mvar_per_mw[context.connection]).T.ravel(), np.zeros(len(context.connection)))
+        view = GridView(context.network, state, np.tile(context.connection, N_PRODUCTS + 1), FlowModel.AC)
         margins = Margins.none(len(view.flow_mw), context.network.n_bus)
-        before = self._activated
+        best, left, bought = -1, self._shortfall(state), False
         for correction in range(context.lfm.corrections + 1):
-            limits = network_limits(view, margins, **self._cares)
+            limits = network_limits(view, margins, **self._cares, mvar_per_mw=by_node)
             context.bus.send((FlexibilityNeed(self.name, FMO, period, window.cycle, correction, limits),))
             result = yield from self.wait_for(FlexibilityResult)
-            self._activated = before + result.p_mw
-            after = self._solve(self._schedule(change))
-            if result.missing_mw > 0.0 or not (after.converged and self._violated(after)):
+            if not result.solved:
+                break
+            after = self._solve(self._schedule(change, result=result, mvar_per_mw=mvar_per_mw))
+            found = self._shortfall(after)
+            if found.less_than(left) or (best < 0 and after.converged and not left.less_than(found)):
+                best, left, bought = correction, found, result.activates
+            if not (after.converged and self._violated(after)):
                 break
             margins = margins.tightened(GridView(context.network, after, context.connection))
-        context.bus.send((Verdict(self.name, FMO, period),))
+        context.bus.send((Verdict(self.name, FMO, period, best),))
+        self._unsettled = change
         following = [k for k, each in enumerate(context.timetable.rounds) if each.cycle == window.cycle + 1]
-        if following and np.any(result.p_mw):
+        if following and bought:
             self._call_again(following[0])
+
+    def _take_stock(self) -> None:
+        """Note what the last flexibility market has left, once everybody knows what is activated."""
+        change, flexibility = self._unsettled, self.context.now.flexibility
+        if change is None:
+            return
+        undone = self._undone_mw()
+        left = self._shortfall(self._solve(self._schedule(change if undone is None else undone)))
+        flexibility[-1] = replace(flexibility[-1], missing_mw=left.mw, missing_pu=left.worst_pu)
+        self._unsettled = None
+
+    def _shortfall(self, state: GridState) -> Shortfall:
+        return Shortfall.of(self.context.network, state, **self._cares)
+
+    def _mvar_per_mw(self) -> FloatArray:
+        """Reactive power that comes with each MW of each product at each bus, (n_bus, n_products), of all its peers."""
+        context = self.context
+        return context.now.forecast.at_buses(context.population.bus, context.network.n_bus).reactive_per_mw
 
     # --- delivery ---
 
     def _deliver(self) -> None:
         context, now, population = self.context, self.context.now, self.context.population
         now.p_followed_mw = population.p_change_mw.copy()
-        now.p_activated_mw = now.realised.possible(population.p_activated_mw)
+        now.p_activated_mw = carried_out(
+            population.directive,
+            now.forecast,
+            now.realised,
+            now.position,
+            now.battery_mw,
+            now.p_followed_mw,
+            population.p_activated_mw,
+        )
         now.p_delivered_mw, now.q_delivered_mvar = population.directive.schedule(
             now.realised, now.position, now.battery_mw, now.p_followed_mw, now.p_activated_mw
         )
-        outside = np.bincount(
-            [fsp.bus for fsp in context.outside], now.outside_mw @ DIRECTION, minlength=context.network.n_bus
-        )
         p_mw, q_mvar = self._at_buses(now.p_delivered_mw, now.q_delivered_mvar)
-        state = self._evaluate("delivery", (p_mw + outside, q_mvar))
+        state = self._evaluate("delivery", (p_mw + self._outside(now.outside_mw), q_mvar))
         if state.converged:
+            dead = np.isnan(state.vm_pu[[fsp.bus for fsp in context.outside]])
+            now.outside_mw[dead] = now.outside_eur[dead] = 0.0  # cut off: nothing is delivered
             now.p_delivered_mw, now.q_delivered_mvar = at_voltage(context, state)
             write_peers(context, ConnectionState, self.name, self._meters.at_connections(state))
         context.bus.send((MeterReadings(self.name, SUPPLIER, now.period, now.p_delivered_mw, state.losses_mw),))
         if context.has_tso:
             self._tell_exchange(state)
         if self._explicit:
-            done = CapacityDelivery(self.name, context.market, now.period, now.p_activated_mw.sum(axis=1))
+            delivered = np.minimum(now.p_activated_mw, population.p_activated_mw).sum(axis=1)
+            done = CapacityDelivery(self.name, context.market, now.period, delivered)
             context.bus.send((done,))
         now.entries += dues(context, self._proposed, self._signals)
 
@@ -367,28 +406,55 @@ class Dso(Role):
     def _change(self) -> FloatArray:
         """What the market has told; nothing changes where it has not, (n_peers,)."""
         self._listen()
-        proposed = self._proposed
+        proposed, undone = self._proposed, self._undone_mw()
+        if undone is not None:
+            return undone
         return np.zeros(len(self.context.population)) if proposed is None else proposed.p_change_mw
+
+    def _undone_mw(self) -> FloatArray | None:
+        """What trading changes less what a mediator has undone, (n_peers,); None where it schedules nothing."""
+        padding = self.context.now.padding
+        return None if padding is None else padding.change_mw + padding.scheduled_mw
 
     def _without_trades(self) -> GridState:
         """The grid before trading, with the flexibility that is activated so far."""
-        if not self._activated.any():
+        now = self.context.now
+        if not (now.ordered_mw.any() or now.outside_ordered_mw.any()):
             return self._forecast
         return self._solve(self._schedule(np.zeros(len(self.context.population))))
 
-    def _schedule(self, change_mw: FloatArray, directive: Directive | None = None) -> tuple[FloatArray, FloatArray]:
+    def _schedule(
+        self,
+        change_mw: FloatArray,
+        directive: Directive | None = None,
+        result: FlexibilityResult | None = None,
+        mvar_per_mw: FloatArray | None = None,
+    ) -> tuple[FloatArray, FloatArray]:
         """Injections at the buses that are expected when peers move by `change_mw` from their firm power.
 
         Args:
             change_mw: (n_peers,) by how much trading moves them.
             directive: what they are ordered; by default what they have been.
+            result: flexibility that would be activated on top of what is, if any.
+            mvar_per_mw: (n_bus, n_products) reactive power that comes with that of a mediator.
         """
         now = self.context.now
         if directive is None:
             iteration = self._iteration
             directive = Directive.none(len(change_mw)) if iteration is None else iteration.directive
-        p_mw, q_mvar = self._at_buses(*directive.schedule(now.forecast, now.position, now.battery_mw, change_mw))
-        return p_mw + self._activated, q_mvar
+        ordered = now.ordered_mw if result is None else now.ordered_mw + result.peer_mw
+        power = directive.schedule(now.forecast, now.position, now.battery_mw, change_mw, ordered)
+        p_mw, q_mvar = self._at_buses(*power)
+        p_mw = p_mw + self._outside(now.outside_ordered_mw)
+        if result is not None and mvar_per_mw is not None:
+            p_mw = p_mw + result.aggregate_mw @ DIRECTION + self._outside(result.outside_mw)
+            q_mvar = q_mvar + (result.aggregate_mw * mvar_per_mw).sum(axis=1)
+        return p_mw, q_mvar
+
+    def _outside(self, done_mw: FloatArray) -> FloatArray:
+        """What resources outside the market do, (n_outside, n_products), at the buses."""
+        bus = [fsp.bus for fsp in self.context.outside]
+        return np.bincount(bus, done_mw @ DIRECTION, self.context.network.n_bus).astype(np.float64, copy=False)
 
     def _at_buses(self, p_mw: FloatArray, q_mvar: FloatArray) -> tuple[FloatArray, FloatArray]:
         population, n_bus = self.context.population, self.context.network.n_bus

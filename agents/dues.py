@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from peerwatt.agents.context import Context
+from peerwatt.agents.delivery import delivered_share
 from peerwatt.agents.messages import ProposedTrades
 from peerwatt.agents.policies import SignalKind, Signals
 from peerwatt.market.settlement import Entries, Reason, settle_flexibility, settle_incentives
@@ -27,25 +28,28 @@ def dues(context: Context, proposed: ProposedTrades | None, signals: Signals | N
 
 
 def _flexibility(context: Context) -> list[Entries]:
+    """Each product is paid pro rata to what is delivered of it."""
     now, population = context.now, context.population
     n = len(population)
     dso = n + 1
-    told, done = population.p_activated_mw.sum(axis=1), now.p_activated_mw.sum(axis=1)
-    share = np.divide(done, told, out=np.zeros(n), where=told > 0.0)
+    share = delivered_share(now.p_activated_mw, population.p_activated_mw)
     ordered = population.directive
     told, done = ordered.p_mw.sum(axis=1), now.realised.possible(ordered.p_mw).sum(axis=1)
     moved = np.divide(done, told, out=np.ones(n), where=told > 0.0)
-    by_mediator = now.aggregate_eur != 0.0
+    by_mediator = bool(now.aggregate_eur.any())
     payer = n + 2 if by_mediator else dso
     entries = [
-        settle_flexibility(np.arange(n), share * population.flexibility_eur, operator=payer),
+        settle_flexibility(np.arange(n), (share * population.flexibility_eur).sum(axis=1), operator=payer),
         settle_flexibility(np.arange(n), moved * ordered.paid_eur, operator=dso),
     ]
     if by_mediator:
-        promised = float(now.aggregate_promised_eur)
-        kept = float(share @ population.flexibility_eur) / promised if promised else 0.0
-        entries.append(settle_flexibility(n + 2, now.aggregate_eur * kept, operator=dso))
-    entries.append(settle_flexibility(n + 3 + np.arange(len(context.outside)), now.outside_eur, operator=dso))
+        bought, delivered = np.zeros((2, *now.aggregate_eur.shape))
+        np.add.at(bought, population.bus, now.ordered_mw)
+        np.add.at(delivered, population.bus, np.minimum(now.p_activated_mw, now.ordered_mw))
+        kept = delivered_share(delivered, bought)
+        entries.append(settle_flexibility(n + 2, float((kept * now.aggregate_eur).sum()), operator=dso))
+    outside = n + 3 + np.arange(len(context.outside))
+    entries.append(settle_flexibility(outside, now.outside_eur.sum(axis=1), operator=dso))
     return entries
 
 

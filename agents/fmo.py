@@ -6,7 +6,7 @@ may send it back with tightened limits; providers are told when the DSO has said
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from peerwatt.agents.services import (
     FlexibilityResult,
     Verdict,
 )
+from peerwatt.market.clearing import Status
 from peerwatt.market.flexibility import FlexibilityBook, FlexibilityClearing, Pricing
 from peerwatt.market.lfm import FlexibilityOptions, clear_flexibility
 
@@ -89,19 +90,16 @@ class Fmo(Role):
             gate_s = need.period * context.period_s + context.timetable.windows[need.cycle].gate_s
             self._call(gate_s)
             yield context.clock.until(gate_s)
-            rows = self._collected(self.inbox.take())
+            rows, found = self._collected(self.inbox.take()), []
             while True:
-                clearing, book = self._clear(rows, need)
-                at_bus, activated = np.zeros(context.network.n_bus), np.nan_to_num(clearing.activated_mw)
-                np.add.at(at_bus, context.connection[book.node], book.direction * activated)
-                missing = np.nan_to_num(clearing.missing_mw, nan=np.inf)  # not known: nobody knows of a solution
-                result = FlexibilityResult(FMO, DSO, need.period, at_bus, str(clearing.status), float(missing))
-                context.bus.send((result,))
+                found.append(self._clear(rows, need))
+                context.bus.send((self._result(rows, found[-1][0]),))
                 answer = yield from self.wait_for(FlexibilityNeed, Verdict)
                 if type(answer) is Verdict:
                     break
                 need = answer
-            self._tell(rows, clearing, book, need.cycle)
+            clearing, book = found[max(answer.correction, 0)]
+            self._tell(rows, clearing, book, need.cycle, nothing=answer.correction < 0)
 
     def _call(self, gate_s: int) -> None:
         context, period = self.context, self.context.now.period
@@ -142,9 +140,10 @@ class Fmo(Role):
         p_mw = _joined([each.p_mw for each in parts], np.float64).reshape(-1, _N)
         price = _joined([each.price for each in parts], np.float64).reshape(-1, _N)
         p_mw = np.where(self._allowed[node][:, None], p_mw, 0.0)
+        kind = np.where(account[:, None] < len(context.population) + 3, np.arange(_N), _N)  # outside: active power only
         book = FlexibilityBook(
             owner=np.repeat(account, _N),
-            node=np.repeat(node, _N),
+            node=(kind * len(context.connection) + node[:, None]).ravel(),
             direction=np.tile(DIRECTION, len(node)),
             p_max_mw=p_mw.ravel(),
             price_eur_per_mwh=price.ravel(),
@@ -154,16 +153,41 @@ class Fmo(Role):
         with context.spend("market"):
             return clear_flexibility(book, need.limits, self._options), book
 
-    def _tell(self, rows: dict[str, _Rows], clearing: FlexibilityClearing, book: FlexibilityBook, cycle: int) -> None:
-        """Tell every provider what it has to do; payments are booked when it has been delivered."""
-        context, now, n = self.context, self.context.now, len(self.context.population)
+    def _result(self, rows: dict[str, _Rows], clearing: FlexibilityClearing) -> FlexibilityResult:
+        """What would be activated of whom."""
+        context = self.context
         activated = np.nan_to_num(clearing.activated_mw).reshape(-1, _N)
-        paid = np.nan_to_num(clearing.paid_eur).reshape(-1, _N)
+        peers, outside = np.zeros((len(context.population), _N)), np.zeros((len(context.outside), _N))
+        aggregate = np.zeros((context.network.n_bus, _N))
+        for bidder, own, part in _parts(rows):
+            if bidder == "peers":
+                peers[own.account] = activated[part]
+            elif bidder == "mediator":
+                np.add.at(aggregate, context.connection[own.node], activated[part])
+            else:
+                outside[own.account - len(context.population) - 3] = activated[part]
+        solved = clearing.status in (Status.OPTIMAL, Status.INFEASIBLE, Status.EMPTY)
+        return FlexibilityResult(FMO, DSO, context.now.period, peers, aggregate, outside, solved)
+
+    def _tell(
+        self,
+        rows: dict[str, _Rows],
+        clearing: FlexibilityClearing,
+        book: FlexibilityBook,
+        cycle: int,
+        *,
+        nothing: bool,
+    ) -> None:
+        """Tell every provider what it has to do, nothing if so; payments are booked when it has been delivered."""
+        context, now, n = self.context, self.context.now, len(self.context.population)
+        stands = 0.0 if nothing else 1.0
+        activated = stands * np.nan_to_num(clearing.activated_mw).reshape(-1, _N)
+        paid = stands * np.nan_to_num(clearing.paid_eur).reshape(-1, _N)
         now.flexibility.append(
             Activated(
                 cycle=cycle,
                 account=book.owner,
-                bus=context.connection[book.node],
+                bus=context.connection[book.node % len(context.connection)],
                 product=np.tile(np.arange(_N), len(activated)),
                 offered_mw=book.p_max_mw,
                 activated_mw=activated.ravel(),
@@ -172,19 +196,25 @@ class Fmo(Role):
                 clearing=clearing,
             )
         )
-        begin = 0
-        for bidder, own in rows.items():
-            part = slice(begin, begin + len(own.node))
-            begin = part.stop
+        for bidder, own, part in _parts(rows):
             if bidder == "peers":
-                power, due = np.zeros((n, _N)), np.zeros(n)
-                power[own.account], due[own.account] = activated[part], paid[part].sum(axis=1)
+                power, due = np.zeros((2, n, _N))
+                power[own.account], due[own.account] = activated[part], paid[part]
+                now.ordered_mw += power
                 write_peers(context, Activation, self.name, (power, due), only=own.account)
             elif bidder == "mediator":
                 context.bus.send((AggregateActivation(self.name, AGGREGATOR, now.period, activated[part], paid[part]),))
             else:
-                total = float(paid[part].sum())
-                context.bus.send((Activation(self.name, bidder, now.period, activated[begin - 1], total),))
+                now.outside_ordered_mw[own.account - n - 3] += activated[part]
+                context.bus.send((Activation(self.name, bidder, now.period, activated[part][0], paid[part][0]),))
+
+
+def _parts(rows: dict[str, _Rows]) -> Iterator[tuple[str, _Rows, slice]]:
+    """Each bidder, its bids, and where they are among those of all."""
+    begin = 0
+    for bidder, own in rows.items():
+        yield bidder, own, slice(begin, begin + len(own.node))
+        begin += len(own.node)
 
 
 def _joined(parts: list[Any], kind: type) -> Any:

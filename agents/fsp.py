@@ -82,20 +82,19 @@ class Aggregator(Role):
             context.bus.send((AggregateBid(self.name, call.sender, call.period, node, *both),))
             answer = yield from self.wait_for(AggregateActivation)
             n = len(bus)
-            promised = self._pass_on(peer, shared_out(answer.p_mw[:n], row, power, price), price)
-            context.now.aggregate_promised_eur += promised
-            context.now.aggregate_eur += float(answer.paid_eur[:n].sum())
+            self._pass_on(peer, shared_out(answer.p_mw[:n], row, power, price), price)
+            context.now.aggregate_eur[bus] += answer.paid_eur[:n]
             less, curtailed, more = np.where(np.isin(bus, own_bus)[:, None], 0.0, answer.p_mw[:n]).T
             context.conduct.saw(Relief(bus, np.stack([less, curtailed + more], axis=1)))
             self._undo(own_bus, answer.p_mw[n:], answer.paid_eur[n:])
 
-    def _pass_on(self, peer: IntArray, activated: FloatArray, price: FloatArray) -> float:
-        """Tell its peers what they have to do, and what each is paid for it, (n_bids, n_products); all of it in EUR."""
+    def _pass_on(self, peer: IntArray, activated: FloatArray, price: FloatArray) -> None:
+        """Tell its peers what they have to do, and what each is paid for it, (n_bids, n_products)."""
         context = self.context
-        p_mw, paid = np.zeros((len(context.population), N_PRODUCTS)), np.zeros(len(context.population))
-        p_mw[peer], paid[peer] = activated, (activated * price).sum(axis=1) * context.period_h
+        p_mw, paid = np.zeros((2, len(context.population), N_PRODUCTS))
+        p_mw[peer], paid[peer] = activated, activated * price * context.period_h
+        context.now.ordered_mw += p_mw
         write_peers(context, Activation, self.name, (p_mw, paid), only=peer)
-        return float(paid.sum())
 
     def _undoing(self, cheapest: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
         """Connection points at which it can undo something, what, and at which price, (n_rows, n_products) each."""

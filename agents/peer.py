@@ -144,7 +144,7 @@ class PeerGroup(Role):
         population.last_price_eur_per_mwh[peer] = price
 
     def obey(self, peer: IntArray, p_mw: FloatArray, paid_eur: FloatArray | float) -> None:
-        """Peers are told what to do for the DSO, on top of what they were told before."""
+        """Peers are told what to do for the DSO, (n, n_products), on top of what they were told before."""
         population = self.context.population
         population.p_activated_mw[peer] += p_mw
         population.flexibility_eur[peer] += paid_eur
@@ -220,16 +220,16 @@ class PeerGroup(Role):
             peer: rows of the peers.
         """
         context, now, population = self.context, self.context.now, self.context.population
-        power, price = flexibility_offers(
+        return flexibility_offers(
             now.forecast.of_rows(peer),
             now.position.of_rows(peer),
             population.p_traded_mw[peer],
             population.p_change_mw[peer],
+            population.p_activated_mw[peer],
             context.markups.of_rows(peer),
             context.lfm,
             context.tariff,
         )
-        return np.maximum(power - population.p_activated_mw[peer], 0.0), price
 
     def capacity(self, peer: IntArray, direction: IntArray) -> tuple[FloatArray, FloatArray]:
         """The power and the prices, EUR per MW and period, of a `CapacityOffer` of some peers of the group.

@@ -47,7 +47,7 @@ class Population:
         p_traded_mw: net power it has sold to other peers in this period, as far as it was told.
         p_change_mw: by how much that moves its net power.
         p_activated_mw: what it was told to do for the DSO in this period. (n_peers, n_products)
-        flexibility_eur: what it will be paid for that.
+        flexibility_eur: what it will be paid for each, if all is delivered. (n_peers, n_products)
         directive: what the DSO has ordered it in this period, see `Directive`.
         requested_mw: what a virtual load has been asked to draw, 0 for all others.
         request_eur_per_mwh: what is paid for that at most, or wanted at least where it feeds in.
@@ -92,7 +92,7 @@ class Population:
         self.p_traded_mw = np.zeros(n)
         self.p_change_mw = np.zeros(n)
         self.p_activated_mw = np.zeros((n, N_PRODUCTS))
-        self.flexibility_eur = np.zeros(n)
+        self.flexibility_eur = np.zeros((n, N_PRODUCTS))
         self.directive = Directive.none(n)
         self.requested_mw, self.request_eur_per_mwh = np.zeros((2, n))
         self.terms = Terms.none(0)
@@ -144,8 +144,8 @@ class Population:
 
     def forget(self) -> None:
         """Begin a period: nothing is traded and nothing activated."""
-        self.p_traded_mw[:] = self.p_change_mw[:] = self.flexibility_eur[:] = 0.0
-        self.p_activated_mw[:] = self.requested_mw[:] = 0.0
+        self.p_traded_mw[:] = self.p_change_mw[:] = self.requested_mw[:] = 0.0
+        self.p_activated_mw[:] = self.flexibility_eur[:] = 0.0
         if self.directive:
             self.directive = Directive.none(len(self))
 

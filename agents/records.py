@@ -82,6 +82,8 @@ class Activated:
         bid_eur_per_mwh: what was wanted.
         paid_eur: what is due, once it has been delivered; negative where the provider pays.
         clearing: the market's result.
+        missing_mw: overflow that AC power flow finds with what is activated, NaN where it has no solution.
+        missing_pu: how far the worst voltage is outside its band then.
     """
 
     cycle: int
@@ -93,6 +95,8 @@ class Activated:
     bid_eur_per_mwh: FloatArray
     paid_eur: FloatArray
     clearing: FlexibilityClearing
+    missing_mw: float = np.nan
+    missing_pu: float = np.nan
 
 
 @dataclass(frozen=True, slots=True)

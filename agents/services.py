@@ -35,7 +35,8 @@ class FlexibilityNeed(Message):
     Attributes:
         cycle: cycle that it is about.
         correction: 0, or how often the result has been sent back.
-        limits: flows, voltages, their limits and what injections change of them; nodes are connection points.
+        limits: flows, voltages, their limits and what injections change of them; nodes are connection points, once
+            for each product, with the reactive power that comes with it, and once more for active power alone.
     """
 
     cycle: int
@@ -88,11 +89,11 @@ class Activation(Message):
 
     Attributes:
         p_mw: (n_products,) activated power of each product, positive.
-        paid_eur: what it is paid in all; negative where it pays.
+        paid_eur: (n_products,) what it is paid for each if all is delivered; negative where it pays.
     """
 
     p_mw: FloatArray
-    paid_eur: float
+    paid_eur: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class AggregateActivation(Message):
 
     Attributes:
         p_mw: (n_rows, n_products) activated power.
-        paid_eur: (n_rows, n_products) what it is paid.
+        paid_eur: (n_rows, n_products) what it is paid if all is delivered.
     """
 
     p_mw: FloatArray
@@ -113,19 +114,32 @@ class FlexibilityResult(Message):
     """FMO to DSO: what would be activated where.
 
     Attributes:
-        p_mw: (n_bus,) change of the injection at each bus.
-        status: how the market cleared.
-        missing_mw: what remains beyond the limits.
+        peer_mw: (n_peers, n_products) what would be activated of peers that offer themselves, positive.
+        aggregate_mw: (n_bus, n_products) of a mediator, at each bus.
+        outside_mw: (n_outside, n_products) of resources outside the P2P market.
+        solved: whether there is a result; without one nothing is activated.
     """
 
-    p_mw: FloatArray
-    status: str
-    missing_mw: float
+    peer_mw: FloatArray
+    aggregate_mw: FloatArray
+    outside_mw: FloatArray
+    solved: bool
+
+    @property
+    def activates(self) -> bool:
+        """Whether anything would be activated."""
+        return bool(self.peer_mw.any() or self.aggregate_mw.any() or self.outside_mw.any())
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict(Message):
-    """DSO to FMO: the result stands; providers can be told."""
+    """DSO to FMO: which result stands; providers can be told.
+
+    Attributes:
+        correction: number of the correction whose result stands, 0 for the first, -1 for none: nothing is activated.
+    """
+
+    correction: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "lfm_infeasible_percent": "infeasible, % of periods",
         "lfm_missing_mwh": "missing, MWh",
         "lfm_missing_max_mw": "missing at most, MW",
+        "lfm_missing_max_pu": "missing at most, pu",
         "congested_lines_final": "congested lines after it",
         "voltage_violations_final": "voltage violations after it",
     },

@@ -229,10 +229,10 @@ def _coordination_facts(results: Results) -> list[Fact]:
         value = f"{runs:,} of {int(results.manifest.get('periods_done', 0)):,} periods"
         lines.append(Fact("Flexibility market", value, remark if runs else "never needed"))
         if failed:
-            missing = number(1e3 * float(kpi["lfm_missing_max_mw"]))
-            lines.append(
-                Fact("Not enough flexibility", f"{failed:.1f} %", f"of periods; up to {missing} kW", alarm=True)
-            )
+            mw, pu = float(kpi["lfm_missing_max_mw"]), float(kpi.get("lfm_missing_max_pu", 0.0))
+            missing = [f"{number(1e3 * mw)} kW"] * (mw > 0.0) + [f"{pu:.4f} pu"] * (pu > 0.0)
+            remark = f"of periods; up to {', '.join(missing)} missing"
+            lines.append(Fact("Not enough flexibility", f"{failed:.1f} %", remark, alarm=True))
     return lines
 
 

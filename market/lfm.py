@@ -17,7 +17,8 @@ same result in more time (`peerwatt.market.nodal`).
 **Prices.** Duals of a linear program are marginal costs. Where the solution is degenerate there are several sets of
 them; one is reported, the same one every time.
 
-**Not enough.** Where the limits cannot be met the status is `infeasible`, with the best there is: every limit that
+**Not enough.** Where the limits cannot be met, or the solver stops for another reason, limits are relaxed; if
+something is missing then the status is `infeasible`, with the best there is: every limit that
 is broken beforehand may stay broken, by as much at most, at `shortfall_eur_per_mwh`. A price above what any relief
 costs makes this the smallest shortfall; a lower one leaves congestion that is dearer to relieve. Nodes then have it
 in their prices. A voltage counts with the MW that would mend it at the node with the largest sensitivity.
@@ -141,12 +142,11 @@ class FlexibilityMarket:
         found = self._solver.solve(case.q, zero, case.lower, case.upper)
         if found.state is LinearState.OPTIMAL:
             return _clearing(case, found, Status.OPTIMAL)
-        if found.state is LinearState.INFEASIBLE:
-            relaxed = _relaxed(case, self._options.max_iter)
-            if relaxed.state is LinearState.OPTIMAL:
-                return _clearing(case, relaxed, Status.INFEASIBLE)
-            found = relaxed
-        return _failed(Status.NOT_CONVERGED, book, limits, found.iterations, found.message)
+        relaxed = _relaxed(case, self._options.max_iter)  # whatever has stopped it: this one has a solution
+        if relaxed.state is not LinearState.OPTIMAL:
+            return _failed(Status.NOT_CONVERGED, book, limits, relaxed.iterations, relaxed.message)
+        enough = found.state is LinearState.STOPPED and not _Missing.of(case, relaxed).any
+        return _clearing(case, relaxed, Status.OPTIMAL if enough else Status.INFEASIBLE)
 
     def _faults(self, book: FlexibilityBook, limits: NetworkLimits) -> Iterator[Fault]:
         yield from check_limits(limits)
@@ -276,6 +276,11 @@ class _Missing:
         mw = np.zeros(case.limits.n_constraints)
         mw[program.constraint] = left[: program.constraint.size]
         return cls(mw, left[program.constraint.size :] * program.volt)
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is missing."""
+        return bool(self.mw.any() or self.pu.any())
 
     def message(self, limits: NetworkLimits, flow: FloatArray, vm_pu: FloatArray) -> str:
         """Say what is missing and where."""

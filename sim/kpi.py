@@ -61,8 +61,9 @@ periods whose power flow did not converge have no grid state and are left out of
 | ``lfm_cost_eur`` | what the flexibility market costs the DSO, if all is delivered |
 | ``lfm_volume_mwh`` | flexibility activated, up and down |
 | ``lfm_runs`` | periods in which the DSO needed the flexibility market |
-| ``lfm_infeasible_percent`` | share of all periods in which its bids could not solve everything |
-| ``lfm_missing_mwh``, ``lfm_missing_max_mw`` | flow above limits that it left, its energy and its highest value |
+| ``lfm_infeasible_percent`` | share of all periods in which it had a result and AC still found a limit violated |
+| ``lfm_missing_mwh``, ``lfm_missing_max_mw`` | overflow that it left by AC, its energy and its highest value |
+| ``lfm_missing_max_pu`` | how far outside its band it left a voltage at most |
 | ``capacity_traded_mean_mw`` | capacity that peers provide at the DSO's request (CM5), mean over periods |
 | ``capacity_periods`` | periods in which the DSO asked for capacity |
 | ``capacity_missing_mean_mw``, ``capacity_missing_max_mw`` | requested capacity that nobody provided |

@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 _BEFORE_DELIVERY = (Stage.FORECAST, Stage.P2P, Stage.FINAL)
 _MARKETS = (Role.MEDIATOR, Role.P2P_MARKET)
 
+_SOLVED = (Status.OPTIMAL, Status.INFEASIBLE)  # of a flexibility market that has a result, for all it is worth
+
 
 def coordination_figures(tables: Mapping[str, pa.Table], hours: float) -> Figures:
     """Limits at each stage, negotiation, incentives, and the flexibility or capacity market where there is one.
@@ -85,14 +87,16 @@ def _limits(rows: pa.Table, stage: Stage) -> Figures:
 
 def _flexibility_market(final: pa.Table, hours: float) -> Figures:
     status = [text for text in strings(final, "lfm_status") if text]
-    missing = np.nan_to_num(numbers(final, "lfm_missing_mw"))
+    missing, outside = (np.nan_to_num(numbers(final, f"lfm_missing_{unit}")) for unit in ("mw", "pu"))
+    solved = np.isin(np.array(strings(final, "lfm_status"), dtype=object), _SOLVED)
     return {
         "lfm_cost_eur": float(np.nansum(numbers(final, "lfm_cost_eur"))),
         "lfm_volume_mwh": float(np.nansum(numbers(final, "lfm_volume_mwh"))),
         "lfm_runs": len(status),
-        "lfm_infeasible_percent": 100.0 * status.count(Status.INFEASIBLE) / final.num_rows,
+        "lfm_infeasible_percent": 100.0 * float((solved & (missing + outside > 0.0)).mean()),
         "lfm_missing_mwh": float(missing.sum()) * hours,
         "lfm_missing_max_mw": float(missing.max()),
+        "lfm_missing_max_pu": float(outside.max()),
     }
 
 

@@ -128,9 +128,12 @@ def open_period(
         p_followed_mw=np.zeros(n),
         p_delivered_mw=np.full(n, np.nan),
         q_delivered_mvar=np.full(n, np.nan),
+        ordered_mw=np.zeros((n, N_PRODUCTS)),
         p_activated_mw=np.zeros((n, N_PRODUCTS)),
+        aggregate_eur=np.zeros((context.network.n_bus, N_PRODUCTS)),
+        outside_ordered_mw=np.zeros((len(context.outside), N_PRODUCTS)),
         outside_mw=np.zeros((len(context.outside), N_PRODUCTS)),
-        outside_eur=np.zeros(len(context.outside)),
+        outside_eur=np.zeros((len(context.outside), N_PRODUCTS)),
     )
 
 

@@ -290,12 +290,14 @@ def _paid_for(result: PeriodResult, reason: Reason) -> float:
 def _flexibility_totals(result: PeriodResult) -> Columns:
     parts = result.flexibility
     if not parts:
-        return dict.fromkeys(("lfm_status", "lfm_volume_mwh", "lfm_cost_eur", "lfm_missing_mw"))
+        names = ("lfm_status", "lfm_volume_mwh", "lfm_cost_eur", "lfm_missing_mw", "lfm_missing_pu")
+        return dict.fromkeys(names)
     return {
         "lfm_status": parts[-1].clearing.status.value,
         "lfm_volume_mwh": float(sum(part.activated_mw.sum() for part in parts)) * result.period_h,
         "lfm_cost_eur": float(sum(part.paid_eur.sum() for part in parts)),
-        "lfm_missing_mw": float(np.nan_to_num(parts[-1].clearing.missing_mw)),
+        "lfm_missing_mw": _known(parts[-1].missing_mw),
+        "lfm_missing_pu": _known(parts[-1].missing_pu),
     }
 
 

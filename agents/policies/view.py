@@ -55,10 +55,15 @@ class GridView:
         return np.concatenate([self.state.line.p_from_mw, self.state.trafo.p_from_mw])
 
     @cached_property
+    def reactive_mvar(self) -> FloatArray:
+        """Reactive power into the from end, (n_branch,)."""
+        return np.concatenate([self.state.line.q_from_mvar, self.state.trafo.q_from_mvar])
+
+    @cached_property
     def limit_mw(self) -> FloatArray:
         """Active flow at the limit, at the present voltage and reactive flow, (n_branch,)."""
-        state, network = self.state, self.network
-        q_mvar = np.concatenate([state.line.q_from_mvar, state.trafo.q_from_mvar])
+        network = self.network
+        q_mvar = self.reactive_mvar
         apparent = np.hypot(self.flow_mw, q_mvar)
         nominal = np.concatenate([network.line_capacity_mva(), network.trafo_capacity_mva()])
         flows = self.occupancy > 0.0
@@ -79,6 +84,25 @@ class GridView:
             found = ptdf(self.network, branches, buses)
         flow: FloatArray = found[:, place]
         return flow
+
+    def flow_by_mvar(self, branches: IntArray) -> FloatArray:
+        """Change of `flow_mw` per Mvar that a peer feeds in, (n_branches, n_peers); AC."""
+        buses, place = np.unique(self.bus, return_inverse=True)
+        flow: FloatArray = self._sensitivities.p_from_mw(branches, buses).by_q_mvar[:, place]
+        return flow
+
+    def reactive_flow_by(self, branches: IntArray, mvar_per_mw: FloatArray) -> FloatArray:
+        """Change of the reactive flow per MW that a peer feeds in with (n_peers,) Mvar, (n_branches, n_peers); AC."""
+        buses, place = np.unique(self.bus, return_inverse=True)
+        found = self._sensitivities.q_from_mvar(branches, buses)
+        flow: FloatArray = found.by_p_mw[:, place] + found.by_q_mvar[:, place] * mvar_per_mw
+        return flow
+
+    def vm_by_mvar(self, buses: IntArray) -> FloatArray:
+        """Change of voltages per Mvar that a peer feeds in, (n_buses, n_peers), pu; AC."""
+        at, place = np.unique(self.bus, return_inverse=True)
+        voltage: FloatArray = self._sensitivities.vm_pu(buses, at).by_q_mvar[:, place]
+        return voltage
 
     def vm_by_mw(self, buses: IntArray) -> FloatArray:
         """Change of voltages per MW that a peer feeds in, (n_buses, n_peers), pu."""

@@ -57,7 +57,7 @@ def test_a_flexibility_market_is_told_of_only_where_there_is_one(tmp_path):
     path = tiny(tmp_path / "with")
     kpi = json.loads((path / "kpi.json").read_text())
     kpi |= {"lfm_runs": 3, "lfm_volume_mwh": 0.5, "lfm_cost_eur": 12.0, "rounds_mean": 1.5, "incentives_eur": 2.0}
-    kpi |= {"lfm_infeasible_percent": 25.0, "lfm_missing_max_mw": 0.0031}
+    kpi |= {"lfm_infeasible_percent": 25.0, "lfm_missing_max_mw": 0.0031, "lfm_missing_max_pu": 0.0125}
     (path / "kpi.json").write_text(json.dumps(kpi))
     text = printed(path)
     for part in ("3 of 4 periods", "500 kWh activated, 12.00 EUR", "25.0 %", "up to 3.10 kW", "1.50", "2.00 EUR"):
