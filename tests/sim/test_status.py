@@ -137,8 +137,11 @@ def test_lockstep_counts_the_same(tired):
 
 
 def test_capacity_keeps_how_its_last_round_ended(tmp_path):
-    changes = {"time.period_s": 14400, "time.periods": 6, "grid.max_loading_percent": 12, "market.mechanism": None}
-    results = run(Scenario.load("lv-village", {**changes, "coordination.preset": "cm5"}), tmp_path / "run")
+    changes = {"time.period_s": 14400, "time.periods": 6, "grid.max_loading_percent": 8, "market.mechanism": None}
+    results = run(
+        Scenario.load("lv-village", {**changes, "coordination.preset": "cm5", "coordination.rounds": 3}),
+        tmp_path / "run",
+    )
     final = results.period.query("stage == 'final'")
     asked = final.capacity_mw.notna()
     assert asked.any()

@@ -43,9 +43,3 @@ def recomputed_alike(results: Results, periods: list[int]) -> int:
 def test_some_periods_of_the_village_agree_with_plain_pandapower(tmp_path: Path, name: str) -> None:
     results = run(Scenario.load(name, {"time.periods": 52}), tmp_path / "r")
     assert recomputed_alike(results, [30, 51]) == 6
-
-
-@pytest.mark.slow
-def test_every_period_and_stage_of_the_default_day_agrees_with_plain_pandapower(tmp_path: Path) -> None:
-    results = run("lv-village", tmp_path / "r")
-    assert recomputed_alike(results, list(range(96))) == 288
