@@ -124,7 +124,9 @@ def _with_reactive(view: GridView, branches: IntArray, by_mw: FloatArray, mvar_p
 
 def _voltage(view: GridView, margins: Margins, mvar_per_mw: FloatArray | None) -> VoltageLimits | None:
     buses, vm_pu = view.network.buses, view.state.vm_pu
-    lower, upper = buses.min_vm_pu + margins.vm_pu, buses.max_vm_pu - margins.vm_pu
+    middle = 0.5 * (buses.min_vm_pu + buses.max_vm_pu)  # what cannot be held is tightened no further
+    lower = np.minimum(buses.min_vm_pu + margins.vm_pu, middle)
+    upper = np.maximum(buses.max_vm_pu - margins.vm_pu, middle)
     near = np.flatnonzero((vm_pu > upper - _NEAR_PU) | (vm_pu < lower + _NEAR_PU))
     if not near.size:
         return None
