@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from peerwatt.agents import dso
 from peerwatt.agents.coordination import PRESETS
 from peerwatt.agents.offers import DIRECTION
+from peerwatt.agents.policies.limits import network_limits
+from peerwatt.market.limits import NetworkLimits
 from peerwatt.market.settlement import REASONS, Reason
 from peerwatt.sim.model import Simulation
 from peerwatt.sim.period import PeriodResult
@@ -102,3 +106,65 @@ def test_flexibility_is_paid_as_far_as_devices_have_delivered_it() -> None:
                 cap = result.p_p2p_mw[row] + float(DIRECTION @ activated[row])
                 assert result.p_delivered_mw[row] <= cap + 1e-12
     assert paid >= short > 0
+
+
+MISSED = {
+    "overload": {"population__pv_share": 1.0, "population__pv_mw": 0.03},
+    "high voltage": {"population__pv_share": 1.0, "population__pv_mw": 0.03, "grid__max_vm_pu": 1.01},
+    "low voltage": {"grid__min_vm_pu": 0.995, "flexibility__load_share": 1.0},
+}
+UNSOLVABLE = {"grid__min_vm_pu": 0.999, "flexibility__load_share": 0.2}
+
+
+def left_by_ac(simulation: Simulation, result: PeriodResult) -> tuple[float, float]:
+    """Overflow and the worst voltage beyond its band at stage final, from loadings and voltages."""
+    state, network = result.states["final"], simulation.case.network
+    flow = np.concatenate([state.line.p_from_mw, state.trafo.p_from_mw])
+    loading = np.concatenate([state.line.loading_percent, state.trafo.loading_percent])
+    limit = np.concatenate([network.lines.max_loading_percent, network.trafos.max_loading_percent])
+    over = np.where(loading > limit, np.abs(flow) * (1.0 - limit / loading), 0.0)
+    low, high = network.buses.min_vm_pu - state.vm_pu, state.vm_pu - network.buses.max_vm_pu
+    return float(over.sum()), float(np.maximum(np.maximum(low, high), 0.0).max())
+
+
+def too_strong(*args: Any, **options: Any) -> NetworkLimits:
+    """A model by which every activation does a quarter more than it does."""
+    limits = network_limits(*args, **options)
+    voltage = limits.voltage
+    if voltage is not None:
+        voltage = replace(voltage, response=1.25 * voltage.response)
+    return replace(limits, response=1.25 * limits.response, voltage=voltage)
+
+
+@pytest.mark.parametrize("kind", MISSED)
+def test_a_correction_holds_limits_that_the_linear_model_misses(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dso, "network_limits", too_strong)
+    what = ["congestion"] if kind == "overload" else ["voltage"]
+    beyond = {}
+    for corrections in (0, 20):
+        simulation, found = results(
+            {"preset": "cm2", "addresses": what}, flexibility__corrections=corrections, **MISSED[kind], **SURE
+        )
+        beyond[corrections] = sum(left_by_ac(simulation, result)[kind != "overload"] for result in found)
+        assert any(result.flexibility for result in found)
+    assert beyond[0] > 1e-5
+    assert beyond[20] == 0.0
+
+
+@pytest.mark.parametrize("kind", [*MISSED, "unsolvable"])
+def test_what_is_missing_is_what_ac_leaves_and_corrections_never_leave_more(kind: str) -> None:
+    missing = {}
+    for corrections in (0, 3):
+        changes = MISSED.get(kind, UNSOLVABLE)
+        simulation, found = results({"preset": "cm2"}, flexibility__corrections=corrections, **changes, **SURE)
+        for result in found:
+            for part in result.flexibility:
+                said = (part.missing_mw, part.missing_pu)
+                assert said == pytest.approx(left_by_ac(simulation, result), abs=1e-12)
+                missing.setdefault(result.period, []).append(said)
+    assert missing
+    for without, corrected in missing.values():
+        assert corrected[0] <= without[0] + 1e-12
+        assert corrected[1] <= without[1] + 1e-12
+    if kind == "unsolvable":
+        assert max(corrected[1] for _, corrected in missing.values()) > 1e-3
