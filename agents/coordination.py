@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from peerwatt.agents.policies import POLICIES, IterativePolicy, Policy
 from peerwatt.agents.settings import Element, Price, Settings, Share
 from peerwatt.errors import Fault, ScenarioError
-from peerwatt.market.mechanism import BookKind
+from peerwatt.market.mechanism import BookKind, Mechanism, PairMechanism
 from peerwatt.registry import construct, nearest
 
 __all__ = [
@@ -220,7 +220,7 @@ class CoordinationSettings(Settings):
     def _elements(self, preset: Preset) -> None:
         """Refuse combinations without meaning, with the reason."""
         product = self.product or preset.product or Product.ENERGY
-        service = self.service or preset.service or Service.NONE
+        service = self._service
         lfm, scheme = self.has_lfm, self.scheme or preset.scheme
         if (product is Product.CAPACITY) != (service is Service.EXPLICIT):
             raise ValueError(
@@ -249,26 +249,32 @@ class CoordinationSettings(Settings):
 
     @property
     def default_mechanism(self) -> str:
-        """Mechanism where the market names none."""
-        return "bilateral" if self._preset.book is BookKind.QUADRATIC else "double_auction"
+        """Mechanism where the market names none; an auction to which the DSO gives signals must know pairs."""
+        if self._preset.book is BookKind.QUADRATIC:
+            return "bilateral"
+        return "pairwise" if self._service is Service.IMPLICIT else "double_auction"
 
     @property
     def default_participants(self) -> tuple[Participant, ...]:
         """Who offers flexibility where nobody is named."""
         return self._preset.participants
 
-    def design(self, mechanism: str, book: BookKind) -> Design:
+    @property
+    def _service(self) -> Service:
+        return self.service or self._preset.service or Service.NONE
+
+    def design(self, mechanism: str, built: Mechanism) -> Design:
         """The design elements with everything that the preset fills in.
 
         Args:
             mechanism: name of the market's mechanism, for the message.
-            book: kind of book that it takes.
+            built: the mechanism.
 
         Raises:
-            ScenarioError: the mechanism is not of the preset's kind, or the scheme refuses its options.
+            ScenarioError: the mechanism is not of the preset's kind or cannot take the DSO's signals, or the scheme
+                refuses its options.
         """
-        preset = self._preset
-        service = self.service or preset.service or Service.NONE
+        preset, service, book = self._preset, self._service, built.book
         if preset.book is not None and preset.book is not book:
             kind = "an auction" if preset.book is BookKind.STEPS else "bilateral trading"
             raise ScenarioError(
@@ -280,6 +286,13 @@ class CoordinationSettings(Settings):
             fault = f"'{mechanism}', but for an explicit service capacity is traded bilaterally"
             raise ScenarioError(Fault("market.mechanism", fault, "set it to bilateral"))
         scheme = self.scheme or preset.scheme
+        if service is Service.IMPLICIT and book is BookKind.STEPS and not isinstance(built, PairMechanism):
+            problem = (
+                f"'{mechanism}' does not look at who trades with whom, but the DSO's signals (coordination.scheme "
+                f"'{scheme}') are about pairs of peers"
+            )
+            remedy = "leave it out or take `pairwise`" + (" or a bilateral one" if preset.book is None else "")
+            raise ScenarioError(Fault("market.mechanism", problem, remedy))
         options = self.scheme_options
         if scheme is not None:
             options = {**preset.options, **options} if scheme == preset.scheme else options

@@ -1,7 +1,7 @@
 """The mediator: runs an auction for its peers (conceptual models 1 and 3 of EUniversal D5.3, figures 7, 9 and 10).
 
-Without signals it clears the scenario's auction. With signals from the DSO (CM3) it matches steps pair by pair:
-what is blocked is not matched, and what pairs cost besides the price counts.
+It clears the scenario's auction. Where the DSO sends signals (CM3) this is one that takes what pairs cost besides the
+price, and which are blocked (`peerwatt.market.mechanism.PairMechanism`).
 
 By its conduct (`peerwatt.agents.conducts`) it may schedule flexible steps that the auction has not accepted.
 """
@@ -21,7 +21,7 @@ from peerwatt.agents.padding import OpenSteps, Padding
 from peerwatt.agents.records import Bids
 from peerwatt.market.book import StepBook
 from peerwatt.market.clearing import Clearing, Status, Trades
-from peerwatt.market.pairwise import pairwise_auction
+from peerwatt.market.mechanism import PairMechanism
 
 __all__ = ["Mediator"]
 
@@ -114,10 +114,11 @@ class Mediator(Market):
         return free
 
     def _matched(self, book: StepBook, rng: np.random.Generator) -> Clearing:
-        signals = self._signals
+        signals, mechanism = self._signals, self.context.mechanism
         if signals is None:
-            return self.context.mechanism.clear(book, rng)
+            return mechanism.clear(book, rng)
+        assert isinstance(mechanism, PairMechanism)  # a scenario with another one is refused
         blocked = signals.cause >= 0
-        return pairwise_auction(
+        return mechanism.clear_pairs(
             book, np.where(blocked, np.inf, signals.seller_cost), np.where(blocked, np.inf, signals.buyer_cost)
         )

@@ -23,7 +23,9 @@ __all__ = ["SECTIONS", "Paired", "as_document", "as_markdown", "as_table", "fail
 SECTIONS: dict[str, dict[str, str]] = {
     "P2P trading": {
         "p2p_volume_mwh": "traded, MWh",
-        "p2p_mean_price_eur_per_mwh": "mean price, EUR/MWh",
+        "p2p_mean_price_eur_per_mwh": "sellers get, EUR/MWh",
+        "p2p_buyer_mean_price_eur_per_mwh": "buyers pay, EUR/MWh",
+        "p2p_surplus_eur": "kept by the market, EUR",
         "social_welfare_eur": "social welfare, EUR",
         "rounds_mean": "rounds per period",
     },

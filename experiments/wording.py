@@ -32,6 +32,7 @@ __all__ = [
 
 
 _LEAST_MWH = 1e-6  # of stored energy that is told, 1 Wh
+_LEAST_EUR = 0.005  # that the market keeps and that is told, half a cent
 
 
 READING = (
@@ -186,12 +187,17 @@ def _market_facts(results: Results) -> list[Fact]:
         share = kpi.get("p2p_share_of_demand_percent")
         remark = f"{share:.1f} % of demand" if isinstance(share, float) else ""
         lines.append(Fact("Traded between peers", energy(float(kpi["p2p_volume_mwh"])), remark))
-        price = kpi.get("p2p_mean_price_eur_per_mwh")
+        price, paid = kpi.get("p2p_mean_price_eur_per_mwh"), kpi.get("p2p_buyer_mean_price_eur_per_mwh")
         supply, feed_in = (tariff(results, key) for key in ("supply_eur_per_mwh", "feed_in_eur_per_mwh"))
         fixed = isinstance(supply, int | float) and isinstance(feed_in, int | float)
         remark = f"supply {supply:g}, feed-in {feed_in:g}" if fixed else ""
         value = "no trades" if price is None else f"{float(price):.1f} EUR/MWh"
-        lines.append(Fact("Mean price", value, remark))
+        kept = float(kpi.get("p2p_surplus_eur", 0.0))
+        if price is not None and paid is not None and kept >= _LEAST_EUR:
+            lines.append(Fact("Sellers get", value, remark))
+            lines.append(Fact("Buyers pay", f"{float(paid):.1f} EUR/MWh", f"{money(kept)} EUR of it the market keeps"))
+        else:
+            lines.append(Fact("Mean price", value, remark))
     return lines
 
 

@@ -19,14 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from peerwatt.market.book import FloatArray, StepBook
 from peerwatt.market.clearing import Clearing
 from peerwatt.registry import Registry, construct
 
-__all__ = ["MECHANISMS", "BookKind", "Mechanism", "MechanismFactory", "make_mechanism", "mechanism"]
+__all__ = ["MECHANISMS", "BookKind", "Mechanism", "MechanismFactory", "PairMechanism", "make_mechanism", "mechanism"]
 
 
 class BookKind(StrEnum):
@@ -64,6 +65,20 @@ class Mechanism(Protocol):
         """
 
 
+@runtime_checkable
+class PairMechanism(Protocol):
+    """An auction that also takes what it costs who trades with whom, and who must not, as the DSO's signals say."""
+
+    def clear_pairs(self, book: StepBook, seller_cost: FloatArray, buyer_cost: FloatArray) -> Clearing:
+        """Clear one book of steps with costs of pairs.
+
+        Args:
+            book: price-quantity steps.
+            seller_cost: [i, j] is i's cost of selling to j, EUR per MWh traded; inf if blocked. (n_agents, n_agents)
+            buyer_cost: [i, j] is j's cost of buying from i; inf if blocked. (n_agents, n_agents)
+        """
+
+
 MechanismFactory: TypeAlias = Callable[..., Mechanism]
 
 _SHIPPED = {
@@ -73,6 +88,7 @@ _SHIPPED = {
     "continuous_double_auction": "peerwatt.market.continuous:ContinuousDoubleAuction",
     "mcafee": "peerwatt.market.mcafee:McAfee",
     "mid_market_rate": "peerwatt.market.mid_market:MidMarketRate",
+    "pairwise": "peerwatt.market.pairwise:Pairwise",
     "pay_as_bid": "peerwatt.market.pay_as_bid:PayAsBid",
     "bilateral": "peerwatt.market.bilateral:Bilateral",
     "community": "peerwatt.market.community:Community",

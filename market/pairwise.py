@@ -11,16 +11,35 @@ what the uniform-price auction accepts. It is how a mediator makes its matching 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from peerwatt.errors import BookError, Fault
 from peerwatt.market.bilateral import bilateral
 from peerwatt.market.book import FloatArray, QuadraticBook, StepBook, sum_by_agent, validate
-from peerwatt.market.clearing import Clearing, Status
+from peerwatt.market.clearing import Clearing
+from peerwatt.market.mechanism import BookKind
 
-__all__ = ["pairwise_auction"]
+__all__ = ["Pairwise", "pairwise_auction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairwise:
+    """The pairwise auction as a mechanism; it has no options."""
+
+    name: ClassVar[str] = "pairwise"
+    book: ClassVar[BookKind] = BookKind.STEPS
+
+    def clear(self, book: StepBook, rng: np.random.Generator) -> Clearing:  # noqa: ARG002
+        """Clear one book in which it costs nothing who trades with whom; nothing is drawn from `rng`."""
+        free = np.zeros((book.n_agents, book.n_agents))
+        return pairwise_auction(book, free, free)
+
+    def clear_pairs(self, book: StepBook, seller_cost: FloatArray, buyer_cost: FloatArray) -> Clearing:
+        """Clear one book with costs of pairs, see `pairwise_auction`."""
+        return pairwise_auction(book, seller_cost, buyer_cost)
 
 
 def pairwise_auction(book: StepBook, seller_cost: FloatArray, buyer_cost: FloatArray) -> Clearing:
@@ -61,7 +80,7 @@ def pairwise_auction(book: StepBook, seller_cost: FloatArray, buyer_cost: FloatA
     )
     found = bilateral(steps)
     n, accepted = book.n_agents, found.p_mw
-    if found.status in (Status.INFEASIBLE, Status.NOT_CONVERGED):
+    if not found.status.solved:
         return replace(found, p_mw=np.full(n, np.nan), welfare_eur=np.full(n, np.nan))
     return replace(
         found,

@@ -6,7 +6,9 @@ periods whose power flow did not converge have no grid state and are left out of
 | key | meaning |
 |---|---|
 | ``p2p_volume_mwh`` | energy traded between peers |
-| ``p2p_mean_price_eur_per_mwh`` | mean trade price, weighted by volume |
+| ``p2p_mean_price_eur_per_mwh`` | mean price that sellers get, weighted by volume |
+| ``p2p_buyer_mean_price_eur_per_mwh`` | mean price that buyers pay, weighted by volume, network fee apart |
+| ``p2p_surplus_eur`` | what buyers pay and sellers do not get: kept by who runs the market |
 | ``p2p_share_of_demand_percent`` | traded energy as a share of ``demand_mwh`` |
 | ``social_welfare_eur`` | gain of all market clearings over the supplier alone, by the bids |
 | ``demand_mwh``, ``feed_in_mwh`` | net consumption and net feed-in of peers, summed over peers and periods |
@@ -191,11 +193,13 @@ def _market(period: pa.Table) -> dict[str, Kpi]:
     if rows.num_rows == 0:
         return {}
     volume = np.nan_to_num(numbers(rows, "p2p_volume_mwh"))
-    price = np.nan_to_num(numbers(rows, "p2p_price_eur_per_mwh"))
     total = float(volume.sum())
     figures: dict[str, Kpi] = {"p2p_volume_mwh": total}
     if total > 0.0:
-        figures["p2p_mean_price_eur_per_mwh"] = float(volume @ price) / total
+        for side in ("", "buyer_"):
+            price = np.nan_to_num(numbers(rows, f"p2p_{side}price_eur_per_mwh"))
+            figures[f"p2p_{side}mean_price_eur_per_mwh"] = float(volume @ price) / total
+    figures["p2p_surplus_eur"] = float(np.nansum(numbers(rows, "p2p_surplus_eur")))
     figures["social_welfare_eur"] = float(np.nansum(numbers(rows, "social_welfare_eur")))
     return figures
 

@@ -260,10 +260,13 @@ def _grid_totals(state: GridState, network: Network) -> Columns:
 
 def _market_totals(result: PeriodResult) -> Columns:
     clearing, trades = result.clearing, result.trades
-    price = trades.mean_price_eur_per_mwh
+    price, kept = trades.mean_price_eur_per_mwh, float(_spread(result) @ trades.p_mw)
+    traded = trades.volume_mw > 0.0
     return {
         "p2p_volume_mwh": trades.volume_mw * result.period_h,
-        "p2p_price_eur_per_mwh": price if np.isfinite(price) else None,
+        "p2p_price_eur_per_mwh": price if traded else None,
+        "p2p_buyer_price_eur_per_mwh": price + kept / trades.volume_mw if traded else None,
+        "p2p_surplus_eur": kept * result.period_h,
         "social_welfare_eur": _welfare(result, clearing) if clearing is not None and clearing.status.solved else None,
         "market_status": clearing.status.value if clearing is not None else None,
         "iterations": clearing.iterations if clearing is not None else None,
@@ -271,6 +274,12 @@ def _market_totals(result: PeriodResult) -> Columns:
         "limits_met": result.limits_met,
         "incentives_eur": _paid_for(result, Reason.INCENTIVE) - _paid_for(result, Reason.PENALTY),
     }
+
+
+def _spread(result: PeriodResult) -> FloatArray:
+    """What the market keeps of each trade of energy, EUR/MWh; (n_trades,)."""
+    spread = np.empty(0) if result.clearing is None else result.clearing.spread_eur_per_mwh
+    return spread if spread.size else np.zeros(len(result.trades))
 
 
 def _welfare(result: PeriodResult, clearing: Clearing) -> float:
@@ -359,6 +368,12 @@ def _trade(result: PeriodResult) -> Columns:
             name: np.concatenate([getattr(trades, name) for _, _, trades in parts])
             for name in ("seller", "buyer", "p_mw", "price_eur_per_mwh")
         },
+        "buyer_price_eur_per_mwh": np.concatenate(
+            (
+                result.trades.price_eur_per_mwh + _spread(result),
+                *(each.trades.price_eur_per_mwh for each in result.capacity),
+            )
+        ),
         "fee_eur_per_mwh": np.concatenate((result.fee_eur_per_mwh, np.zeros(sum(n[1:])))),
         "round": np.repeat([round_ for _, round_, _ in parts], n),
     }

@@ -167,7 +167,7 @@ class Scenario(Settings):
 
     def design(self) -> Design:
         """How market and grid are brought together."""
-        return self.coordination.design(self.mechanism, self.build_mechanism().book)
+        return self.coordination.design(self.mechanism, self.build_mechanism())
 
     @property
     def participants(self) -> tuple[Participant, ...]:

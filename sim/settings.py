@@ -121,7 +121,7 @@ class MarketSettings(Settings):
         None,
         description="`double_auction` (uniform price, run by a mediator), `bilateral` (equilibrium of bilateral "
         "trading), another shipped one (docs/mechanisms.md), or one's own; by default as `coordination.preset` says, "
-        "else `double_auction`.",
+        "else `pairwise` (each seller with each buyer) where the DSO gives an auction signals, else `double_auction`.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Options of the mechanism, e.g. `k: 0.5` for the double auction."

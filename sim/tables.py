@@ -74,7 +74,13 @@ TABLES: dict[str, pa.Schema] = {
             _value("max_loading_percent", "%", "highest loading of a line or transformer, of its rating"),
             _value("max_occupancy_percent", "%", "highest loading of a line or transformer, of its limit"),
             _value("p2p_volume_mwh", "MWh", "energy traded between peers (rows of stage p2p)"),
-            _value("p2p_price_eur_per_mwh", "EUR/MWh", "volume-weighted mean trade price (stage p2p)"),
+            _value("p2p_price_eur_per_mwh", "EUR/MWh", "mean price that sellers get, weighted by volume (stage p2p)"),
+            _value(
+                "p2p_buyer_price_eur_per_mwh",
+                "EUR/MWh",
+                "mean price that buyers pay, weighted by volume, network fee apart (stage p2p)",
+            ),
+            _value("p2p_surplus_eur", "EUR", "what buyers pay and sellers do not get: the market's (stage p2p)"),
             _value(
                 "social_welfare_eur",
                 "EUR",
@@ -137,7 +143,12 @@ TABLES: dict[str, pa.Schema] = {
             _key("seller", _NAME, "who sells"),
             _key("buyer", _NAME, "who buys"),
             _value("p_mw", "MW", "traded power, positive"),
-            _value("price_eur_per_mwh", "EUR/MWh", "price that the buyer pays the seller"),
+            _value("price_eur_per_mwh", "EUR/MWh", "price that the seller gets"),
+            _value(
+                "buyer_price_eur_per_mwh",
+                "EUR/MWh",
+                "price that the buyer pays, network fee apart; what it is above the seller's the market keeps",
+            ),
             _value("fee_eur_per_mwh", "EUR/MWh", "network fee that the buyer pays the DSO"),
             _value("round", "", "negotiation round in which it was closed", pa.int32()),
         ]

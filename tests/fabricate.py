@@ -101,6 +101,8 @@ def tiny(path: Path, without: Iterable[str] = (), peer_name: str = "house", **ch
             ],
             "p2p_volume_mwh": [0.002 if s else None for s in p2p],
             "p2p_price_eur_per_mwh": [200.0 if s else None for s in p2p],
+            "p2p_buyer_price_eur_per_mwh": [210.0 if s else None for s in p2p],
+            "p2p_surplus_eur": [0.02 if s else None for s in p2p],
             "social_welfare_eur": [0.25 if s else None for s in p2p],
             "messages": [2 if s else 0 for s in p2p],
         },

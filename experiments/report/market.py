@@ -40,7 +40,10 @@ def market_section(results: Results, periods: Periods) -> Section:
     if "agent" in results.tables:
         curves = _peers_energy(results, periods) | curves
     factor, unit = _energy_unit([volume, *curves.values()], periods)
-    data = [*_tariff_traces(results, periods, x), _price_trace(market, periods, x)]
+    data = [*_tariff_traces(results, periods, x), _price_trace(market, periods, x, "", "P2P price")]
+    if np.nansum(periods.column(market, "p2p_surplus_eur")) > 0.0:
+        data[-1]["name"] = "P2P price, sellers"
+        data.append(_price_trace(market, periods, x, "buyer_", "P2P price, buyers"))
     data.append(_bars(x, periods.summed(volume) * factor, unit))
     styles = [("var(--c2)", "solid"), ("var(--c5)", "solid"), ("var(--ink)", "dot")][-len(curves) :]
     for (name, values), (color, dash) in zip(curves.items(), styles, strict=True):
@@ -109,19 +112,20 @@ def _energy_unit(mwh: list[Floats], periods: Periods) -> tuple[float, str]:
     return (1e3, "kWh") if largest * periods.bin < 1.0 else (1.0, "MWh")
 
 
-def _price_trace(market: Any, periods: Periods, x: list[str]) -> Spec:
-    price, volume = (periods.column(market, c) for c in ("p2p_price_eur_per_mwh", "p2p_volume_mwh"))
+def _price_trace(market: Any, periods: Periods, x: list[str], side: str, name: str) -> Spec:
+    price, volume = (periods.column(market, c) for c in (f"p2p_{side}price_eur_per_mwh", "p2p_volume_mwh"))
+    color = "var(--c4)" if side else "var(--c1)"
     weight = np.where(np.isfinite(price), np.nan_to_num(volume), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = periods.summed(price * weight) / periods.summed(weight)
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": "P2P price",
+        "name": name,
         "x": x,
         "y": array(mean),
-        "line": {"color": "var(--c1)", "width": 2},
-        "marker": {"color": "var(--c1)", "size": 4},
+        "line": {"color": color, "width": 2},
+        "marker": {"color": color, "size": 4},
         "hovertemplate": "%{y:.1f} EUR/MWh",
     }
 

@@ -116,6 +116,8 @@ def _period(course: Course, rows: slice) -> dict[str, Any]:
     market = {
         "p2p_volume_mwh": traded.volume_mw[rows] * course.period_h,
         "p2p_price_eur_per_mwh": traded.price_eur_per_mwh[rows],
+        "p2p_buyer_price_eur_per_mwh": traded.buyer_price_eur_per_mwh[rows],
+        "p2p_surplus_eur": traded.kept_eur_per_h[rows] * course.period_h,
         "social_welfare_eur": traded.welfare_eur[rows],
         "rounds": np.ones(n),
         "incentives_eur": np.zeros(n),
@@ -156,6 +158,7 @@ def _trades(course: Course, rows: slice, names: pa.Array) -> dict[str, Any]:
         "buyer": _coded(traded.buyer[own] % n, names),
         "p_mw": traded.p_mw[own],
         "price_eur_per_mwh": traded.price_eur_per_mwh[own],
+        "buyer_price_eur_per_mwh": traded.price_eur_per_mwh[own] + course.traded.spread_eur_per_mwh[own],
         "round": np.zeros(len(period)),
     }
 

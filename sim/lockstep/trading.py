@@ -55,7 +55,8 @@ class Traded:
         spread_eur_per_mwh: what buyers pay the market on top, (n_trades,).
         change_mw: by how much each peer's net power moves from its firm power, flat.
         volume_mw: power traded between peers.
-        price_eur_per_mwh: mean price, NaN where nothing is traded.
+        price_eur_per_mwh: mean price that sellers get, NaN where nothing is traded.
+        kept_eur_per_h: what buyers pay and sellers do not get.
         welfare_eur: social welfare, NaN where a market has no result.
         status: how each market ended.
         n_trades: number of trades.
@@ -66,9 +67,19 @@ class Traded:
     change_mw: FloatArray
     volume_mw: FloatArray
     price_eur_per_mwh: FloatArray
+    kept_eur_per_h: FloatArray
     welfare_eur: FloatArray
     status: NDArray[np.object_]
     n_trades: IntArray
+
+    @property
+    def buyer_price_eur_per_mwh(self) -> FloatArray:
+        """Mean price that buyers pay, NaN where nothing is traded."""
+        kept = np.divide(
+            self.kept_eur_per_h, self.volume_mw, out=np.zeros_like(self.volume_mw), where=self.volume_mw > 0.0
+        )
+        price: FloatArray = self.price_eur_per_mwh + kept
+        return price
 
 
 def trade(members: Sequence[Member], ahead: Ahead) -> Traded:
@@ -84,7 +95,7 @@ def trade(members: Sequence[Member], ahead: Ahead) -> Traded:
     """
     shape = ahead.shape
     n_replicas, n_periods, n = shape.cube
-    change, numbers = np.empty(shape.cube), np.full((3, n_replicas, n_periods), np.nan)
+    change, numbers = np.empty(shape.cube), np.full((4, n_replicas, n_periods), np.nan)
     counts = np.zeros((n_replicas, n_periods), dtype=np.int64)
     status = np.empty((n_replicas, n_periods), dtype=object)
     clear = _clearer(members, ahead)
@@ -102,24 +113,27 @@ def trade(members: Sequence[Member], ahead: Ahead) -> Traded:
         change[:, period] = moved
         replica = trades.seller // n
         first = np.searchsorted(replica, np.arange(n_replicas + 1))
-        numbers[0, :, period], numbers[1, :, period] = _totals(trades, first.tolist())
+        spread = found.spread if found.spread.size else np.zeros(len(trades))
+        numbers[:3, :, period] = _totals(trades, spread, first.tolist())
         status[:, period] = found.status
-        numbers[2, :, period], counts[:, period] = found.welfare_eur, np.diff(first)
+        numbers[3, :, period], counts[:, period] = found.welfare_eur, np.diff(first)
         shift = (replica * (n_periods - 1) + period) * n  # to the place in a flat array
         parts.append(Trades(trades.seller + shift, trades.buyer + shift, trades.p_mw, trades.price_eur_per_mwh))
-        spreads.append(found.spread if found.spread.size else np.zeros(len(trades)))
-    volume, mean_price, welfare = (each.ravel() for each in numbers)
+        spreads.append(spread)
+    volume, mean_price, kept, welfare = (each.ravel() for each in numbers)
+    totals = volume, mean_price, kept, welfare, status.ravel(), counts.ravel()
     trades, spread = _in_order(parts, spreads, shape)
-    return Traded(trades, spread, change.ravel(), volume, mean_price, welfare, status.ravel(), counts.ravel())
+    return Traded(trades, spread, change.ravel(), *totals)
 
 
-def _totals(trades: Trades, first: list[int]) -> tuple[list[float], list[float]]:
-    """Volume and mean price of each replica's trades."""
+def _totals(trades: Trades, spread: FloatArray, first: list[int]) -> list[list[float]]:
+    """Volume and mean price of each replica's trades, and what the market keeps of them per hour."""
     own = [
         Trades(trades.seller[a:b], trades.buyer[a:b], trades.p_mw[a:b], trades.price_eur_per_mwh[a:b])
         for a, b in pairwise(first)
     ]
-    return [each.volume_mw for each in own], [each.mean_price_eur_per_mwh for each in own]
+    kept = [float(spread[a:b] @ trades.p_mw[a:b]) for a, b in pairwise(first)]
+    return [[each.volume_mw for each in own], [each.mean_price_eur_per_mwh for each in own], kept]
 
 
 def _in_order(parts: list[Trades], spreads: list[FloatArray], shape: Shape) -> tuple[Trades, FloatArray]:

@@ -10,6 +10,10 @@ import pytest
 from peerwatt.agents.offers import DIRECTION
 from peerwatt.errors import ScenarioError
 from peerwatt.grid.ptdf import ptdf
+from peerwatt.market.book import StepBook
+from peerwatt.market.clearing import Clearing, empty_clearing
+from peerwatt.market.mechanism import MECHANISMS, mechanism
+from peerwatt.market.pairwise import Pairwise
 from peerwatt.market.settlement import REASONS, Reason
 from peerwatt.sim.model import Simulation
 from peerwatt.sim.period import PeriodResult
@@ -37,7 +41,9 @@ TIGHT = 9.0  # percent: the small feeder is then congested in most periods
 
 def scenario(coordination: dict[str, Any], **changes: Any) -> Scenario:
     return small_scenario(
-        PERIODS, market__mechanism=None, coordination=coordination, grid__max_loading_percent=TIGHT, **changes
+        PERIODS,
+        coordination=coordination,
+        **{"market__mechanism": None, "grid__max_loading_percent": TIGHT, **changes},
     )
 
 
@@ -259,12 +265,61 @@ def test_combinations_without_meaning_are_refused_with_the_reason(coordination: 
         ({"coordination": {"preset": "cm2"}, "flexibility": {"participants": ["mediator"]}}, "there is none"),
         ({"coordination": {"lfm": True}, "flexibility": {"up_markup_eur_per_mwh": [9, 5]}}, "is not a range"),
         ({"time__period_s": 60, "coordination": {"preset": "cm4", "rounds": 20}}, "too short for 20 rounds"),
+        *(
+            ({"market": {"mechanism": each, "options": options}, "coordination": keys}, "take `pairwise`")
+            for keys in ({"preset": "cm3-v1"}, {"service": "implicit", "scheme": "usage_price"})
+            for each, options in (
+                ("double_auction", {}),
+                ("average", {}),
+                ("mcafee", {}),
+                ("pay_as_bid", {}),
+                ("continuous_double_auction", {}),
+                ("community", {}),
+                ("mid_market_rate", {"supply_eur_per_mwh": 300.0, "feed_in_eur_per_mwh": 80.0}),
+            )
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ScenarioError) as raised:
         small_scenario(4, **changes)
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("coordination", "name"),
+    [
+        ({}, "double_auction"),
+        ({"preset": "cm1"}, "double_auction"),
+        ({"preset": "cm2"}, "bilateral"),
+        ({"preset": "cm3-v1"}, "pairwise"),
+        ({"preset": "cm3-v2"}, "pairwise"),
+        ({"preset": "cm4"}, "bilateral"),
+        ({"service": "implicit", "scheme": "blocking"}, "pairwise"),
+    ],
+)
+def test_signals_for_pairs_make_the_auction_one_that_takes_them(coordination: dict[str, Any], name: str) -> None:
+    found = small_scenario(4, market__mechanism=None, coordination=coordination)
+    assert found.mechanism == found.build_mechanism().name == name
+
+
+def test_what_takes_pairs_is_asked_with_the_signals_and_obeyed() -> None:
+    """A mechanism of one's own that takes signals is what clears, not the shipped one."""
+    asked: list[float] = []
+
+    class Own(Pairwise):
+        def clear_pairs(self, book: StepBook, seller_cost: FloatArray, buyer_cost: FloatArray) -> Clearing:
+            asked.append(float(seller_cost.max()))
+            return empty_clearing(book.n_agents, n_steps=book.agent.size)
+
+    mechanism("own_pairs")(Own)
+    try:
+        _, found = results({"preset": "cm3-v1"}, market__mechanism="own_pairs")
+    finally:
+        del MECHANISMS._items["own_pairs"]
+    assert asked
+    assert max(asked) == np.inf
+    assert not any(len(result.trades) for result in found)
 
 
 @pytest.mark.parametrize(

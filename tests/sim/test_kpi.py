@@ -56,6 +56,8 @@ def test_totals_are_those_counted_by_hand(tmp_path):
     expected = {
         "p2p_volume_mwh": 0.008,
         "p2p_mean_price_eur_per_mwh": 200.0,
+        "p2p_buyer_mean_price_eur_per_mwh": 210.0,
+        "p2p_surplus_eur": 0.08,
         "demand_mwh": 0.020,
         "feed_in_mwh": 0.012,
         "p2p_share_of_demand_percent": 40.0,
