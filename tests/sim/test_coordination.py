@@ -10,7 +10,7 @@ import pytest
 from peerwatt.agents.offers import DIRECTION
 from peerwatt.errors import ScenarioError
 from peerwatt.grid.ptdf import ptdf
-from peerwatt.market.book import StepBook
+from peerwatt.market.book import FloatArray, StepBook
 from peerwatt.market.clearing import Clearing, empty_clearing
 from peerwatt.market.mechanism import MECHANISMS, mechanism
 from peerwatt.market.pairwise import Pairwise
