@@ -13,7 +13,7 @@ one's own is not, because nothing tells when it changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -223,8 +223,12 @@ def _build_named(case: str, profiles: Path | None, form: ProfileFormat) -> GridC
 
 def _build_matpower(case: str, path: Path, profiles: Path | None, form: ProfileFormat) -> GridCase:
     from peerwatt.grid.library.matpower import read_matpower
+    from peerwatt.grid.library.matpower_check import hold_against_tables
 
-    return case_from_net(read_matpower(path), profiles, case, form)
+    read = read_matpower(path)
+    built = case_from_net(read.net, profiles, case, form)
+    hold_against_tables(built.network, read.tables, str(path))
+    return replace(built, warnings=(*read.warnings, *built.warnings))
 
 
 def _build_file(case: str, path: Path, profiles: Path | None, form: ProfileFormat) -> GridCase:

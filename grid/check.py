@@ -49,7 +49,7 @@ _BUS_COLUMNS = {
 _POSITIVE = {
     "bus": ("vn_kv",),
     "line": ("max_i_ka", "df", "parallel", "length_km"),
-    "trafo": ("sn_mva", "df", "parallel", "vn_hv_kv", "vn_lv_kv", "vk_percent"),
+    "trafo": ("sn_mva", "df", "parallel", "vn_hv_kv", "vn_lv_kv"),
 }
 
 _NOT_NEGATIVE = {
@@ -183,6 +183,9 @@ def _numbers(net: Any) -> Iterator[Fault]:
             value = column(frame, name, default)
             for where, index in _select(net, table, live & ~(value > 0.0)):
                 yield Fault(where, f"{name} is {_show(frame, name, index)}", "give a number above 0")
+    vk = column(net.trafo, "vk_percent", np.nan)  # below 0 in equivalents of three windings, as MATPOWER's cases have
+    for where, index in _select(net, "trafo", in_service(net.trafo) & ~(np.abs(vk) > 0.0)):
+        yield Fault(where, f"vk_percent is {_show(net.trafo, 'vk_percent', index)}", "give a number above 0")
     r, x = column(net.line, "r_ohm_per_km", np.nan), column(net.line, "x_ohm_per_km", np.nan)
     for where, _ in _select(net, "line", in_service(net.line) & ~(np.hypot(r, x) > 0.0)):
         yield Fault(where, "no impedance above 0", "give r_ohm_per_km, or join its buses with a switch")

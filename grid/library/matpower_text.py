@@ -2,42 +2,41 @@
 
 A case file is a MATLAB function. MATPOWER's distribution cases write impedances in ohm and loads in kW into the
 tables, and convert them with statements at the end of the file; a reader of tables alone makes thousands of MW of
-them. Here every statement is either understood and applied, or the file is refused with the statement: nothing is
-skipped that could change a number.
+them. Here every statement is either carried out (assignments of numbers, arithmetic, and columns or cells of a table)
+or the file is refused with the statement: nothing is skipped that could change a number. Nothing is ever executed:
+expressions are parsed and walked, see `peerwatt.grid.library.matpower_expression`.
+
+    function mpc = two                          % or [baseMVA, bus, gen, branch] = two, version 1 of the format
+    mpc.baseMVA = 50/3;
+    mpc.bus = [ 1 3 0 0 0 0 1 1 0 135/sqrt(3) 1 1.1 0.9; ... ];
+    mpc.bus(:, [PD, QD]) = mpc.bus(:, [PD, QD]) / 1e3;
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Floats
+from peerwatt.grid.library.matpower_expression import CONSTANTS, OUTPUTS, Expression, Value, Variables
 
 __all__ = ["MatpowerCase", "parse_matpower"]
 
 _COLUMNS = {"bus": 13, "gen": 10, "branch": 11}  # that a table must have
-_IGNORED = {"version", "gencost", "bus_name", "gentype", "genfuel", "areas", "dcline", "dclinecost"}
-_PD, _QD, _BASE_KV, _BR_R, _BR_X = 2, 3, 9, 2, 3
+_FIELDS = ("baseMVA", *_COLUMNS)
+_ALLOWED = "allowed: numbers, + - * / ^, sqrt and its kind, and columns or cells of bus, gen and branch"
+_REMEDY = f"it may convert units, so it is not skipped; {_ALLOWED}; or save the case with MATPOWER's savecase"
 
-_NAMES = {  # columns that statements may address, counted from 1 as in MATLAB
-    "bus": {"PD": 3, "QD": 4, "GS": 5, "BS": 6, "BASE_KV": 10},
-    "branch": {"BR_R": 3, "BR_X": 4, "BR_B": 5, "RATE_A": 6, "RATE_B": 7, "RATE_C": 8},
-}
-
-_FUNCTION = re.compile(r"function\s*\[?\s*mpc\s*\]?\s*=\s*\w+(\(\s*\))?$")
-_CONSTANTS = re.compile(r"(define_constants|\[[\w,\s]*\]\s*=\s*idx_(bus|brch|gen|cost))$")
-_FIELD = re.compile(r"mpc\.(\w+)\s*=\s*(.*)$", re.DOTALL)
-_SCALAR = re.compile(r"(mpc\.)?(\w+)=(.+)$")
-_COLUMN = re.compile(r"mpc\.(bus|branch)\(:,(\[[\w,]+\]|\w+)\)=mpc\.\1\(:,(\[[\w,]+\]|\w+)\)(?:([*/])(.+))?$")
-_CELL = re.compile(r"mpc\.bus\(1,(BASE_KV|10)\)")
-_NUMBER = re.compile(r"[0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE)
-_TOKEN = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?|[A-Za-z_]\w*|\*\*|[-+*/^()])")
+_CODE = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|%[^\n]*|\.\.\.[^\n]*\n")  # texts, comments, continued lines
+_MARK = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|[\[({]|[\])}]|[;,\n]")
+_FUNCTION = re.compile(r"function\s+(?:\[([^\]]*)\]|(\w+))\s*=\s*\w+\s*(?:\(\s*\))?\s*$")
+_CONSTANTS = re.compile(r"\[([\w\s,\v]*)\]\s*=\s*(idx_\w+)$")
+_ASSIGNMENT = re.compile(r"([A-Za-z]\w*(?:\.\w+)*)\s*(\([^=]*\))?\s*=(?!=)\s*(.*)$", re.DOTALL)
+_CONTINUED = "\v"  # a line end that a statement goes on over: space to the parser, a line to the count
 
 
 @dataclass(slots=True)
@@ -47,14 +46,35 @@ class MatpowerCase:
     Attributes:
         base_mva: base power.
         tables: `bus`, `gen` and `branch`, with MATPOWER's columns.
+        unread: other tables of the case, e.g. ``dcline``.
     """
 
-    base_mva: float = math.nan
-    tables: dict[str, Floats] = field(default_factory=dict)
+    base_mva: float
+    tables: dict[str, Floats]
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the statements so far have made.
+
+    Attributes:
+        names: variable by field; those of version 1 are the function's outputs, others begin with `mpc.`.
+        variables: values by variable.
+        unread: fields that are not needed and whose value is not known.
+    """
+
+    names: dict[str, str] = field(default_factory=lambda: {name: f"mpc.{name}" for name in _FIELDS})
+    variables: Variables = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+
+    def needs(self, name: str) -> bool:
+        """Whether a variable counts for the power flow."""
+        return name in self.names.values() or "." not in name
 
 
 def parse_matpower(text: str, where: str) -> MatpowerCase:
-    """Read the text of a case file of format version 2.
+    """Read the text of a case file, of version 1 or 2 of the format.
 
     Args:
         text: the file's content.
@@ -63,224 +83,185 @@ def parse_matpower(text: str, where: str) -> MatpowerCase:
     Raises:
         GridDataError: a statement that is not understood, tables that are missing or have too few columns.
     """
-    case, variables = MatpowerCase(), dict[str, float]()
+    run = _Run()
     for line, statement in _statements(text):
         try:
-            understood = _run(statement, case, variables)
-        except (ValueError, KeyError, IndexError, ZeroDivisionError, OverflowError) as error:
-            raise GridDataError(Fault(f"{where}: line {line}", f"'{_short(statement)}': {error}")) from error
+            understood = _carry_out(statement, line, run)
+        except _CellError as error:
+            raise GridDataError(Fault(f"{where}: line {error.line}", str(error), _ALLOWED)) from error
+        except (ValueError, IndexError, ArithmeticError) as error:
+            raise GridDataError(Fault(f"{where}: line {line}", f"'{_short(statement)}': {error}", _ALLOWED)) from error
         if not understood:
-            raise GridDataError(
-                Fault(
-                    f"{where}: line {line}",
-                    f"this statement is not understood: '{_short(statement)}'",
-                    "it may convert units, so it is not skipped; save the case with MATPOWER's savecase and use that",
-                )
-            )
-    _check(case, where)
-    return case
+            problem = f"this statement is not understood: '{_short(statement)}'"
+            raise GridDataError(Fault(f"{where}: line {line}", problem, _REMEDY))
+    return _case(run, where)
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Statements without comments, and the lines where they begin."""
-    statement, start, depth, block = "", 0, 0, 0
-    for number, raw in enumerate(text.splitlines(), start=1):
-        if raw.strip() in ("%{", "%}"):
-            block += 1 if raw.strip() == "%{" else -1
-            continue
-        if block:
-            continue
-        code, quoted, ended = "", False, False
-        for at, sign in enumerate(raw):
-            if sign == "'":
-                quoted = not quoted
-            elif not quoted and sign == "%":
-                break
-            elif not quoted and raw.startswith("...", at):
-                ended = True
-                break
-            elif not quoted and sign in "[{(":
-                depth += 1
-            elif not quoted and sign in "]})":
-                depth -= 1
-            elif not quoted and sign == ";" and depth == 0:
-                if (statement + code).strip():
-                    yield start or number, (statement + code).strip()
-                statement, start, code = "", 0, ""
-                continue
-            code += sign
-        if code.strip() and not statement.strip():
-            start = number
-        statement += code + (" " if ended else "\n")
-        if depth == 0 and not ended:
-            if statement.strip():
-                yield start or number, statement.strip()
-            statement, start = "", 0
-    if statement.strip():
-        yield start, statement.strip()
+    """Statements without comments, and the lines where they begin; in time linear in the length of the text."""
+    code = _CODE.sub(
+        lambda found: _uncommented(found[0]), _without_blocks(text.replace("\r\n", "\n").replace("\r", "\n"))
+    )
+    line, begin, depth = 1, 0, 0
+    for mark in _MARK.finditer(code):
+        sign = mark[0]
+        if sign in "[({":
+            depth += 1
+        elif sign in "])}":
+            depth -= 1
+        elif sign in ";,\n" and depth <= 0:
+            yield from _stripped(code[begin : mark.start()], line)
+            line += code.count("\n", begin, mark.end()) + code.count(_CONTINUED, begin, mark.end())
+            begin, depth = mark.end(), 0
+    yield from _stripped(code[begin:], line)
 
 
-def _run(statement: str, case: MatpowerCase, variables: dict[str, float]) -> bool:
-    """Apply a statement; False where it is not understood."""
-    if _FUNCTION.match(statement) or _CONSTANTS.match(statement) or statement in ("return", "end"):
+def _uncommented(found: str) -> str:
+    if found[0] == "%":
+        return ""
+    return _CONTINUED if found[0] == "." else found
+
+
+def _without_blocks(text: str) -> str:
+    """The text without block comments, which stand between ``%{`` and ``%}`` on lines of their own."""
+    if "%{" not in text:
+        return text
+    lines, block = [], 0
+    for raw in text.split("\n"):
+        tag = raw.strip()
+        block += tag == "%{"
+        lines.append("" if block else raw)
+        block -= tag == "%}" and block > 0
+    return "\n".join(lines)
+
+
+def _stripped(piece: str, line: int) -> Iterator[tuple[int, str]]:
+    statement = piece.lstrip()
+    if statement:
+        before = piece[: len(piece) - len(statement)]
+        yield line + before.count("\n") + before.count(_CONTINUED), statement.rstrip()
+
+
+def _carry_out(statement: str, line: int, run: _Run) -> bool:
+    """Carry a statement out; False where it is not understood."""
+    if statement in ("return", "end", "define_constants"):
         return True
-    if statement.startswith("function"):
-        raise ValueError("a case file of version 2 begins with 'function mpc = name'")
-    tight = re.sub(r"\s*([=(),:*/^+-])\s*", r"\1", re.sub(r"\s+", " ", statement))
-    tight = re.sub(r"\[\s*([^\]]*?)\s*\]", lambda found: f"[{re.sub(r'[ ,]+', ',', found[1])}]", tight)
-    column = _COLUMN.match(tight)
-    if column:
-        return _convert(column, case, variables)
-    assigned = _FIELD.match(statement)
-    if assigned and (
-        assigned[1] in _COLUMNS or assigned[1] == "baseMVA" or assigned[2].lstrip()[:1] in ("[", "{", "'")
-    ):
-        return _assign(assigned[1], assigned[2].strip(), case)
-    scalar = _SCALAR.match(tight)
-    if scalar and (scalar[1] is None or scalar[2] not in _IGNORED):
-        variables[(scalar[1] or "") + scalar[2]] = _value(scalar[3], case, variables)
+    function = _FUNCTION.match(statement)
+    if function:
+        return _begin(function, run)
+    constants = _CONSTANTS.match(statement)
+    if constants and constants[2] in OUTPUTS:
+        names = re.split(r"[\s,]+", constants[1].strip(" ,\v"))
+        for name, number in zip(names, OUTPUTS[constants[2]].values(), strict=False):
+            if name not in CONSTANTS:  # MATPOWER's own names are what they are wherever they stand
+                run.variables[name] = float(number)
         return True
-    return assigned is not None and assigned[1] in _IGNORED
-
-
-def _assign(name: str, value: str, case: MatpowerCase) -> bool:
-    """A field of the case; tables and numbers are kept, names and costs are not needed."""
-    if name == "baseMVA":
-        case.base_mva = float(value)
-    elif name in _COLUMNS:
-        if not (value.startswith("[") and value.endswith("]")):
-            return False
-        rows = [row.replace(",", " ").split() for row in re.split(r"[;\n]", value[1:-1])]
-        case.tables[name] = np.array([[float(cell) for cell in row] for row in rows if row], dtype=np.float64, ndmin=2)
-    elif name == "version" and value.strip("'\" ") != "2":
-        raise ValueError("only version 2 of the format is read")
-    return True
-
-
-def _convert(found: re.Match[str], case: MatpowerCase, variables: dict[str, float]) -> bool:
-    """``mpc.bus(:, [PD, QD]) = mpc.bus(:, [PD, QD]) / 1e3`` and its kind."""
-    name, operator, operand = found[1], found[4], found[5]
-    table = case.tables[name]
-    target, source = (_column_numbers(name, text) for text in (found[2], found[3]))
-    if len(target) != len(source):
+    assignment = _ASSIGNMENT.match(statement)
+    if not assignment:
         return False
-    factor = 1.0 if operator is None else _value(operand, case, variables)
-    table[:, target] = table[:, source] / factor if operator == "/" else table[:, source] * factor
+    name, index, value = assignment.groups()
+    if index is not None:
+        return _assign_cells(name, index, value, run)
+    return _assign(name, value, line + statement[: assignment.start(3)].count("\n"), run)
+
+
+def _begin(found: re.Match[str], run: _Run) -> bool:
+    """The function's line: what the case, or in version 1 its parts, are called."""
+    if run.variables or run.unread:
+        return False
+    if found[2] or len(outputs := re.split(r"[\s,]+", found[1].strip())) == 1:
+        run.names = {name: f"{found[2] or outputs[0]}.{name}" for name in _FIELDS}
+    else:
+        run.names = dict(zip(_FIELDS, outputs, strict=False))
     return True
 
 
-def _column_numbers(table: str, text: str) -> list[int]:
-    parts = text.strip("[]").split(",")
-    return [(int(part) if part.isdigit() else _NAMES[table][part]) - 1 for part in parts]
+def _assign(name: str, value: str, line: int, run: _Run) -> bool:
+    """A variable or a field: a matrix, a number; what is not needed may be anything."""
+    if name.endswith(".version") and value.strip("'\" ") not in ("1", "2"):
+        raise ValueError("versions 1 and 2 of the format are read")
+    if name in [run.names.get(table) for table in _COLUMNS] and value.startswith("[") and value.endswith("]"):
+        run.variables[name] = _matrix(value[1:-1], line, run.variables)
+        return True
+    try:
+        run.variables[name] = Expression(value).value(run.variables)
+    except ValueError:
+        if run.needs(name) and value[:1] not in ("[", "{", "'", '"'):
+            raise
+        if name in run.names.values():
+            return False
+        run.unread.append(name)
+    return True
 
 
-def _value(text: str, case: MatpowerCase, variables: dict[str, float]) -> float:
-    """Value of an expression of numbers, variables, ``+ - * / ^``, `sin`, `cos`, `acos` and `sqrt`."""
-    text = text.replace("mpc.baseMVA", "baseMVA__")
-    text = _CELL.sub("baseKV__", text).replace("mpc.", "mpc__")
-    known = {name.replace("mpc.", "mpc__"): value for name, value in variables.items()}
-    known["baseMVA__"] = case.base_mva
-    if "baseKV__" in text:
-        known["baseKV__"] = float(case.tables["bus"][0, _BASE_KV])
-    tokens = _TOKEN.findall(text)
-    if "".join(tokens) != re.sub(r"\s", "", text):
-        raise ValueError("the expression is not understood")
-    value, rest = _sum(tokens, known)
-    if rest:
-        raise ValueError(f"the expression is not understood from '{rest[0]}' on")
-    return value
+def _assign_cells(name: str, index: str, value: str, run: _Run) -> bool:
+    """``mpc.bus(:, [PD, QD]) = mpc.bus(:, [PD, QD]) / 1e3`` and its kind."""
+    if name in run.unread and not run.needs(name):
+        return True
+    table = run.variables.get(name)
+    if not isinstance(table, np.ndarray):
+        return False
+    table[Expression(f"{name}{index}").cells(run.variables)] = Expression(value).value(run.variables)
+    return True
 
 
-_Parsed = tuple[float, list[str]]
+class _CellError(ValueError):
+    """A cell of a matrix that is no number, and its line."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
 
 
-def _sum(tokens: list[str], known: dict[str, float]) -> _Parsed:
-    value, tokens = _product(tokens, known)
-    while tokens and tokens[0] in "+-":
-        sign = 1.0 if tokens[0] == "+" else -1.0
-        term, tokens = _product(tokens[1:], known)
-        value += sign * term
-    return value, tokens
+def _matrix(body: str, line: int, variables: Variables) -> Floats:
+    rows: list[list[float]] = []
+    for text in re.split(r"([;\n])", body):
+        if text == "\n":
+            line += 1
+        elif text != ";" and text.strip(" \t\v,"):
+            rows.append(_row(text, line, variables))
+            if len(rows[-1]) != len(rows[0]):
+                problem = f"a row of {len(rows[-1])} numbers in a table whose first row has {len(rows[0])}"
+                raise _CellError(line, f"'{_short(text)}': {problem}")
+        line += text.count(_CONTINUED)
+    return np.array(rows, dtype=np.float64, ndmin=2)
 
 
-def _product(tokens: list[str], known: dict[str, float]) -> _Parsed:
-    value, tokens = _power(tokens, known)
-    while tokens and tokens[0] in "*/":
-        operator = tokens[0]
-        other, tokens = _power(tokens[1:], known)
-        value = value * other if operator == "*" else value / other
-    return value, tokens
+def _row(text: str, line: int, variables: Variables) -> list[float]:
+    try:
+        return [float(cell) for cell in text.replace(",", " ").split()]
+    except ValueError:
+        pass
+    numbers = []
+    for cell in Expression.cells_of_row(text):
+        try:
+            value: Value = Expression(cell).value(variables)
+        except (ValueError, IndexError, ArithmeticError) as error:
+            raise _CellError(line, f"'{_short(cell)}': {error}") from error
+        if isinstance(value, np.ndarray):
+            raise _CellError(line, f"'{_short(cell)}' is not one number")
+        numbers.append(value)
+    return numbers
 
 
-def _power(tokens: list[str], known: dict[str, float]) -> _Parsed:
-    if tokens and tokens[0] == "-":
-        value, tokens = _power(tokens[1:], known)
-        return -value, tokens
-    value, tokens = _atom(tokens, known)
-    while tokens and tokens[0] == "^":
-        exponent, tokens = _atom(tokens[1:], known)
-        value = float(value**exponent)
-    return value, tokens
-
-
-def _atom(tokens: list[str], known: dict[str, float]) -> _Parsed:
-    functions: dict[str, Any] = {"sin": math.sin, "cos": math.cos, "acos": math.acos, "sqrt": math.sqrt}
-    if not tokens:
-        raise ValueError("the expression ends too soon")
-    first, rest = tokens[0], tokens[1:]
-    if first in functions:
-        value, rest = _atom(rest, known)
-        return float(functions[first](value)), rest
-    if first == "(":
-        value, rest = _sum(rest, known)
-        if not rest or rest[0] != ")":
-            raise ValueError("a bracket is not closed")
-        return value, rest[1:]
-    if _NUMBER.fullmatch(first):
-        return float(first), rest
-    if first not in known:
-        raise ValueError(f"unknown name '{first}'")
-    return known[first], rest
-
-
-def _check(case: MatpowerCase, where: str) -> None:
-    faults = []
-    if not case.base_mva > 0.0:
-        faults.append(Fault(f"{where}: mpc.baseMVA", "no number above 0", "is this a MATPOWER case of version 2?"))
+def _case(run: _Run, where: str) -> MatpowerCase:
+    faults, remedy = [], "is this a MATPOWER case, of version 1 or 2 of the format?"
+    base = run.variables.get(run.names["baseMVA"])
+    if not (isinstance(base, float) and 0.0 < base < np.inf):
+        faults.append(Fault(f"{where}: mpc.baseMVA", "no number above 0", remedy))
+    tables = {}
     for name, least in _COLUMNS.items():
-        table = case.tables.get(name)
-        if table is None or table.ndim != 2 or not table.shape[0]:
-            faults.append(Fault(f"{where}: mpc.{name}", "no such table", "is this a MATPOWER case of version 2?"))
+        table = run.variables.get(run.names.get(name, ""))
+        if not isinstance(table, np.ndarray) or not table.size:
+            faults.append(Fault(f"{where}: mpc.{name}", "no such table", remedy))
         elif table.shape[1] < least:
             faults.append(Fault(f"{where}: mpc.{name}", f"{table.shape[1]} columns", f"give {least} or more"))
-    if not faults:
-        faults += _implausible(case, where)
+        else:
+            tables[name] = table
     if faults:
         raise GridDataError(faults)
-
-
-_DISTRIBUTION_KV = 36.0
-_MOST_KA = 10.0
-_MOST_DROP = 10.0
-
-
-def _implausible(case: MatpowerCase, where: str) -> list[Fault]:
-    """Numbers that look like kW and ohm: no distribution network carries or has them."""
-    bus, branch = case.tables["bus"], case.tables["branch"]
-    highest = float(bus[:, _BASE_KV].max())
-    if not (bus[:, _BASE_KV] > 0.0).all():
-        return [Fault(f"{where}: mpc.bus", "base voltages that are not above 0", "give baseKV in kV")]
-    faults = []
-    load, most = float(bus[:, _PD].clip(0.0).sum()), math.sqrt(3.0) * highest * _MOST_KA
-    if highest <= _DISTRIBUTION_KV and load > most:
-        problem = f"loads of {load:.6g} MW at {highest:g} kV: looks like kW"
-        faults.append(Fault(f"{where}: mpc.bus", problem, "divide Pd and Qd by 1000"))
-    z_pu = np.hypot(branch[:, _BR_R], branch[:, _BR_X])
-    drop = float(np.median(z_pu) * load / case.base_mva) if len(z_pu) else 0.0
-    if highest <= _DISTRIBUTION_KV and load <= most and drop > _MOST_DROP:
-        problem = f"a typical branch of {np.median(z_pu):.4g} pu would drop {100 * drop:.0f} percent of the voltage"
-        faults.append(Fault(f"{where}: mpc.branch", f"{problem}: looks like ohm", "divide by baseKV^2 / baseMVA"))
-    return faults
+    assert isinstance(base, float)
+    return MatpowerCase(base, tables, tuple(run.unread))
 
 
 def _short(statement: str) -> str:
