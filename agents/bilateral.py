@@ -16,6 +16,7 @@ from peerwatt.agents.messages import FloatArray, IntArray, Message, Offer, Offer
 from peerwatt.agents.records import Bids
 from peerwatt.market.book import QuadraticBook, all_pairs
 from peerwatt.market.clearing import Clearing, Status, Trades
+from peerwatt.market.feasibility import feasible
 
 __all__ = ["BilateralMarket", "one_way"]
 
@@ -73,7 +74,7 @@ class BilateralMarket(Market):
             names=[context.population.name[each] for each in owner.tolist()],
         )
         with context.spend("market"):
-            clearing = context.mechanism.clear(book, random("tie-breaking"))
+            clearing = feasible(book, context.mechanism.clear(book, random("tie-breaking")))
         change, trades = np.zeros(n), Trades.none()
         if clearing.status is Status.OPTIMAL:
             flexible = segment > 0

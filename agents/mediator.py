@@ -21,6 +21,7 @@ from peerwatt.agents.padding import OpenSteps, Padding
 from peerwatt.agents.records import Bids
 from peerwatt.market.book import StepBook
 from peerwatt.market.clearing import Clearing, Status, Trades
+from peerwatt.market.feasibility import feasible
 from peerwatt.market.mechanism import PairMechanism
 
 __all__ = ["Mediator"]
@@ -72,7 +73,7 @@ class Mediator(Market):
         )
         book = StepBook(agent, p_mw, limit, n, context.period_h)
         with context.spend("market"):
-            clearing = self._matched(book, random("tie-breaking"))
+            clearing = feasible(book, self._matched(book, random("tie-breaking")))
         zero = np.zeros(len(p_mw))
         bids = Bids(agent, step, np.minimum(p_mw, zero), np.maximum(p_mw, zero), zero, limit)
         change = np.zeros(n)

@@ -37,6 +37,7 @@ from peerwatt.agents.records import Bids
 from peerwatt.errors import Fault, ScenarioError
 from peerwatt.market.book import QuadraticBook
 from peerwatt.market.clearing import Clearing, Convergence, Status, Trades, empty_clearing, failed_clearing
+from peerwatt.market.feasibility import feasible
 from peerwatt.market.negotiation import Negotiating, agreed_clearing
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ class NegotiatedMarket(Market):
         bids = self._bids(match)
         seller, buyer = match.sides.seller, match.sides.buyer
         rest = np.flatnonzero(~asked[owner[seller]] & ~asked[owner[buyer]])
-        clearing = context.mechanism.clear(self._book(bids, seller[rest], buyer[rest]), random("tie-breaking"))
+        book = self._book(bids, seller[rest], buyer[rest])
+        clearing = feasible(book, context.mechanism.clear(book, random("tie-breaking")))
         if clearing.status is Status.OPTIMAL:
             flexible = segment > 0
             np.add.at(change, owner[flexible], clearing.p_mw[flexible])

@@ -16,6 +16,7 @@ from peerwatt.errors import Fault, ScenarioError
 from peerwatt.market.bookfile import BookFile, read_book, result_document
 from peerwatt.market.clearing import Clearing, Status
 from peerwatt.market.conversion import as_steps
+from peerwatt.market.feasibility import feasible
 from peerwatt.market.mechanism import BookKind, make_mechanism
 
 __all__ = ["EXIT_STATUS", "ClearedBook", "clear_file"]
@@ -96,7 +97,7 @@ def clear_file(path: Path, mechanism: str, options: dict[str, Any], *, seed: int
     book, file = read_book(path)
     rng = np.random.default_rng(seed)
     if chosen.book is BookKind.QUADRATIC:
-        return ClearedBook(file, mechanism, chosen.clear(book, rng))
+        return ClearedBook(file, mechanism, feasible(book, chosen.clear(book, rng)))
     pairs = [key for key in ("partners", "trade_cost", "blocked") if getattr(file, key)]
     if pairs:
         raise ScenarioError(
@@ -106,7 +107,8 @@ def clear_file(path: Path, mechanism: str, options: dict[str, Any], *, seed: int
                 "take 'bilateral', or a book without them",
             )
         )
-    return ClearedBook(file, mechanism, chosen.clear(as_steps(book), rng))
+    steps = as_steps(book)
+    return ClearedBook(file, mechanism, feasible(steps, chosen.clear(steps, rng)))
 
 
 def _table(title: str, rows: int, names: int, *columns: str) -> Table:

@@ -232,9 +232,8 @@ class _MeritOrders:
         p_mw[real], price[real] = books.p_mw[order], books.price_eur_per_mwh[order]
         ask, bid = _Sides.of(p_mw, price, 1.0), _Sides.of(p_mw, price, -1.0)
         both = (ask.size > 0) & (bid.size > 0)
-        rounding = np.where(both, ROUNDING * np.maximum(ask.total, bid.total), 0.0)
         volume = np.minimum(ask.upto, _demand(ask, bid)).max(axis=1, initial=0.0)
-        return cls(books, order, real, p_mw, price, ask, bid, rounding, volume)
+        return cls(books, order, real, p_mw, price, ask, bid, np.where(both, ROUNDING * volume, 0.0), volume)
 
     def margin(self) -> tuple[FloatArray, FloatArray]:
         """Prices of the last accepted sell and of the last accepted buy, each (n_books,)."""

@@ -104,13 +104,12 @@ class Scale:
     def of(cls, book: QuadraticBook, pairs: Pairs) -> Scale:
         """Units for a book and the pairs of it that can trade."""
         p_min, p_max = book.p_min_mw, book.p_max_mw
-        # P_n = -(sum of the others), so a bound beyond twice what they can give or take never binds
-        most = np.maximum(p_min - p_min.sum(), 0.0)
-        least = np.minimum(p_max - p_max.sum(), 0.0)
+        # a bound beyond three times what others would take or give never binds
+        sold, bought = _within_reach(book, pairs)
         size = np.maximum(np.abs(p_min), np.abs(p_max))
-        slack = 0.01 * (most - least + size[size > 0.0].min())
-        p_max = np.maximum(np.minimum(p_max, 2.0 * most + slack), p_min)
-        p_min = np.minimum(np.maximum(p_min, 2.0 * least - slack), p_max)
+        least = 0.01 * size[size > 0.0].min()
+        p_max = np.maximum(np.minimum(p_max, 3.0 * sold + least), p_min)
+        p_min = np.minimum(np.maximum(p_min, -3.0 * bought - least), p_max)
         size = np.maximum(np.abs(p_min), np.abs(p_max))
         positive = size[size > 0.0]
         power = float(np.exp(np.log(positive).sum() / positive.size))
@@ -119,6 +118,22 @@ class Scale:
         price = float(np.abs(book.cost_b - centre).sum() + (book.cost_a * size).sum()) / n
         price = price + float(np.abs(pairs.cost).sum()) / pairs.seller.size
         return cls(power, price if price > 0.0 else max(abs(centre), 1.0), centre, p_min, p_max)
+
+
+def _within_reach(book: QuadraticBook, pairs: Pairs) -> tuple[FloatArray, FloatArray]:
+    """The most that each agent sells, and buys, in any efficient outcome, MW; (n_agents,) each.
+
+    Nobody sells to those who value power less than it costs, unless bounds force it; an incentive may pay for it, so
+    with any everybody is within reach. Sums are taken best first: a bound without end stands behind all that count.
+    """
+    sells, buys = np.maximum(book.p_max_mw, 0.0), np.maximum(-book.p_min_mw, 0.0)
+    gain = np.inf if pairs.cost.min(initial=0.0) < 0.0 else 0.0
+    forced_sales, forced_purchases = np.maximum(book.p_min_mw, 0.0).sum(), np.maximum(-book.p_max_mw, 0.0).sum()
+    dear, cheap = np.argsort(-book.cost_b, kind="stable"), np.argsort(book.cost_b, kind="stable")
+    upto_buys, upto_sells = (np.append(0.0, each.cumsum()) for each in (buys[dear], sells[cheap]))
+    takers = np.searchsorted(-book.cost_b[dear], -book.cost_b + gain, side="right")
+    givers = np.searchsorted(book.cost_b[cheap], book.cost_b + gain, side="right")
+    return upto_buys[takers] + forced_purchases, upto_sells[givers] + forced_sales
 
 
 class FlowSession(QpSession):

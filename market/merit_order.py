@@ -19,7 +19,7 @@ from peerwatt.market.book import FloatArray, IntArray, StepBook, validate
 __all__ = ["ROUNDING", "Curves", "MeritOrder", "Side", "curves", "shuffle"]
 
 ROUNDING = 1e-11
-"""Share of the total quantity below which a quantity is rounding error."""
+"""Share of the efficient volume below which a quantity is rounding error; what is offered beyond it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,10 @@ class MeritOrder:
         ask, bid = Side.of(steps, 1.0), Side.of(steps, -1.0)
         if not (len(ask) and len(bid)):
             return cls(steps, order, ask, bid, 0.0, 0.0)
-        rounding = ROUNDING * max(ask.upto[-1], bid.upto[-1])
         # Up to the price of any sell step at most the supply up to this step and the demand at its price can be
         # traded; the best step gives the volume.
         volume = float(np.minimum(ask.upto, bid.at(-ask.cost)).max())
-        return cls(steps, order, ask, bid, rounding, volume)
+        return cls(steps, order, ask, bid, ROUNDING * volume, volume)
 
     @property
     def missing(self) -> str:

@@ -190,7 +190,7 @@ def test_fees_of_other_pairs_do_not_go_with_a_book() -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: unit_fee(SELLER, BUYER, fee_eur_per_mwh=np.nan), "pair 0: fee nan"),
+        (lambda: unit_fee(SELLER, BUYER, fee_eur_per_mwh=np.nan), "pair 0, pair 1, pair 2 and 1 more: fee nan"),
         (lambda: unit_fee(SELLER, BUYER, fee_eur_per_mwh=1.0, seller_share=1.5), "seller_share: is 1.5"),
         (lambda: distance_fee(SELLER, BUYER, distance=[1.0, -2.0, 0.0, 0.0], fee_eur_per_mwh=1.0), "pair 1: distance"),
         (lambda: distance_fee(SELLER, BUYER, distance=[1.0], fee_eur_per_mwh=1.0), "have shapes"),
