@@ -8,8 +8,10 @@ rounds, the network costs a fee, a resource outside offers flexibility and a TSO
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
+from contextlib import suppress
 from datetime import date
 from functools import cache
 from itertools import pairwise
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from peerwatt.grid.cases import GridCase, case_from_net
 from peerwatt.sim.model import Simulation
@@ -153,10 +156,20 @@ def audited(design: str, step_s: int = 3600, right: bool = False) -> Results:
         right: whether forecasts are right and all messages arrive.
     """
     changes = {"forecast__load_error": 0.0, "forecast__generation_error": 0.0, "communication__loss": 0.0}
-    folder = Path(tempfile.mkdtemp(prefix="audit-"))
+    folder = _shared() / f"{design} {step_s} {right}"
+    with FileLock(f"{folder}.lock"):  # the workers of a test run share it
+        if not folder.exists():
+            chosen = scenario(design, step_s, **(changes if right else {}))
+            case = street(step_s, voltage_dependent=design in VOLTAGE_DEPENDENT)
+            with Simulation(chosen, out=folder, case=case) as simulation:
+                simulation.run()
+    return Results(folder)
+
+
+def _shared() -> Path:
+    """A folder for the results, taken away when who made it ends."""
+    folder = Path(tempfile.gettempdir()) / f"audit-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    with suppress(FileExistsError):
+        folder.mkdir()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    chosen = scenario(design, step_s, **(changes if right else {}))
-    case = street(step_s, voltage_dependent=design in VOLTAGE_DEPENDENT)
-    with Simulation(chosen, out=folder / "run", case=case) as simulation:
-        simulation.run()
-    return Results(folder / "run")
+    return folder
