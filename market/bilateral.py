@@ -47,6 +47,7 @@ from peerwatt.market.bilateral_program import (
 from peerwatt.market.book import FloatArray, IntArray, QuadraticBook, sum_by_agent, validate
 from peerwatt.market.clearing import Clearing, Status, Trades, empty_clearing, failed_clearing
 from peerwatt.market.mechanism import BookKind
+from peerwatt.market.price_interval import within_interval
 from peerwatt.market.solver import DiagonalQP, QpSolution, QpSolver
 
 __all__ = ["Bilateral", "PreparedBilateral", "bilateral"]
@@ -66,12 +67,14 @@ class Bilateral:
     Attributes:
         solver: ``auto``, ``piqp`` or ``clarabel``.
         max_iter: most iterations of the solver.
+        k: which price of the interval counts where the book leaves one, 0 lowest to 1 highest.
     """
 
     name: ClassVar[str] = "bilateral"
     book: ClassVar[BookKind] = BookKind.QUADRATIC
     solver: str = QpSolver.AUTO
     max_iter: int = 250
+    k: float = 0.5
     _session: FlowSession = field(default_factory=FlowSession, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -80,13 +83,15 @@ class Bilateral:
             faults.append(Fault("mechanism 'bilateral'", f"option 'solver' is {self.solver!r}", ", ".join(QpSolver)))
         if type(self.max_iter) is not int or self.max_iter < 1:
             faults.append(Fault("mechanism 'bilateral'", f"option 'max_iter' is {self.max_iter!r}", "1 or more"))
+        if isinstance(self.k, bool) or not isinstance(self.k, int | float) or not 0.0 <= self.k <= 1.0:
+            faults.append(Fault("mechanism 'bilateral'", f"option 'k' is {self.k!r}", "0 to 1"))
         if faults:
             raise ScenarioError(faults)
 
     def clear(self, book: QuadraticBook, rng: np.random.Generator) -> Clearing:  # noqa: ARG002
         """Clear one book, see `bilateral`; nothing is drawn from `rng`."""
         prepared = PreparedBilateral(book, session=self._session)
-        return prepared.clear(solver=QpSolver(self.solver), max_iter=self.max_iter)
+        return prepared.clear(solver=QpSolver(self.solver), max_iter=self.max_iter, k=self.k)
 
 
 def bilateral(book: QuadraticBook, *, solver: QpSolver = QpSolver.AUTO, max_iter: int = 250) -> Clearing:
@@ -133,6 +138,7 @@ class PreparedBilateral:
         blocked: ArrayLike | None = None,
         solver: QpSolver = QpSolver.AUTO,
         max_iter: int = 250,
+        k: float = 0.5,
     ) -> Clearing:
         """Clear the book with other costs of its pairs.
 
@@ -142,6 +148,7 @@ class PreparedBilateral:
             blocked: pairs that may not trade this time, as a mask, (n_pairs,), or as their numbers; none if None.
             solver: which solver, see `bilateral`.
             max_iter: most iterations of the solver.
+            k: which price of an interval counts, see `peerwatt.market.price_interval`.
 
         Raises:
             BookError: costs or blocked pairs do not fit the book.
@@ -164,7 +171,7 @@ class PreparedBilateral:
             return failed_clearing(Status.NOT_CONVERGED, n, iterations=solution.iterations, message=solution.message)
         if solution.x[n:].max() * scale.power > 2.0 * scale.size.sum():
             return failed_clearing(Status.NOT_CONVERGED, n, iterations=solution.iterations, message=_ENDLESS)
-        return _clearing(book, pairs, scale, program, solution)
+        return _clearing(book, pairs, scale, program, solution, k)
 
     def _solved(
         self, program: DiagonalQP, blocked: NDArray[np.bool_] | None, solver: QpSolver, max_iter: int
@@ -227,19 +234,19 @@ def _infeasible(conflict: Conflict, n_agents: int, iterations: int) -> Clearing:
 # --- the result ---
 
 
-def _clearing(book: QuadraticBook, pairs: Pairs, scale: Scale, program: DiagonalQP, solution: QpSolution) -> Clearing:
+def _clearing(
+    book: QuadraticBook, pairs: Pairs, scale: Scale, program: DiagonalQP, solution: QpSolution, k: float
+) -> Clearing:
     n, h = book.n_agents, book.period_h
     price = scale.centre - scale.price * solution.y  # mu, (n_agents,)
     traded = _traded(pairs, scale, program, solution)
     seller, buyer = pairs.seller[traded], pairs.buyer[traded]
     seller_cost, buyer_cost = pairs.seller_cost[traded], pairs.buyer_cost[traded]
-    trades = Trades(
-        seller,
-        buyer,
-        _restored(pairs, traded, solution.x[n:], n) * scale.power,
-        0.5 * (price[seller] + seller_cost + price[buyer] - buyer_cost),  # lambda, the mean of both sides
-    )
-    p_mw = trades.net_mw(n)
+    power = _restored(pairs, traded, solution.x[n:], n) * scale.power
+    p_mw = sum_by_agent(seller, power, n) - sum_by_agent(buyer, power, n)
+    price = within_interval(book, pairs, traded, p_mw, price, k)
+    # lambda, the mean of both sides
+    trades = Trades(seller, buyer, power, 0.5 * (price[seller] + seller_cost + price[buyer] - buyer_cost))
     production = (0.5 * book.cost_a * p_mw + book.cost_b) * p_mw
     sales = trades.p_mw * (trades.price_eur_per_mwh - seller_cost)
     purchases = trades.p_mw * (trades.price_eur_per_mwh + buyer_cost)

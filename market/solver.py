@@ -83,7 +83,7 @@ class QpSolution:
 
 
 def solve(problem: DiagonalQP, solver: QpSolver, *, max_iter: int = 250) -> QpSolution:
-    """Solve one problem, see `QpSession.solve`."""
+    """Solve one problem with PIQP or Clarabel; `AUTO` is PIQP."""
     return QpSession().solve(problem, solver, max_iter=max_iter)
 
 
@@ -105,11 +105,8 @@ class QpSession:
         return type(self), ()
 
     def solve(self, problem: DiagonalQP, solver: QpSolver, *, max_iter: int = 250) -> QpSolution:
-        """Solve one problem with PIQP or Clarabel; `AUTO` is PIQP, and Clarabel where that does not arrive."""
-        if solver is QpSolver.CLARABEL:
-            return _clarabel(problem, max_iter)
-        found = self._piqp(problem, max_iter)
-        return found if found.converged or solver is QpSolver.PIQP else _clarabel(problem, max_iter)
+        """Solve one problem with PIQP or Clarabel; `AUTO` is PIQP."""
+        return _clarabel(problem, max_iter) if solver is QpSolver.CLARABEL else self._piqp(problem, max_iter)
 
     def _piqp(self, problem: DiagonalQP, max_iter: int) -> QpSolution:
         import piqp
