@@ -83,7 +83,7 @@ class Bilateral:
             faults.append(Fault("mechanism 'bilateral'", f"option 'solver' is {self.solver!r}", ", ".join(QpSolver)))
         if type(self.max_iter) is not int or self.max_iter < 1:
             faults.append(Fault("mechanism 'bilateral'", f"option 'max_iter' is {self.max_iter!r}", "1 or more"))
-        if isinstance(self.k, bool) or not isinstance(self.k, int | float) or not 0.0 <= self.k <= 1.0:
+        if type(self.k) not in (int, float) or not 0.0 <= self.k <= 1.0:
             faults.append(Fault("mechanism 'bilateral'", f"option 'k' is {self.k!r}", "0 to 1"))
         if faults:
             raise ScenarioError(faults)

@@ -185,6 +185,7 @@ def _add_trafos(net: Any, tables: Tables, chosen: Bools) -> None:
     sn_mva, tap = _rated(branch.rate_mva[rows]), branch.tap[rows]
     tapped = tap != 1.0
     position = np.where(tapped, np.sign(tap - 1.0), np.nan)
+    nothing: Any = None
     z_percent = branch.z[rows] * 100.0 * sn_mva / tables.base_mva
     size = np.maximum(np.abs(z_percent), np.abs(z_percent.real))  # abs is rounded
     pp.create_transformers_from_parameters(
@@ -199,13 +200,13 @@ def _add_trafos(net: Any, tables: Tables, chosen: Bools) -> None:
         pfe_kw=0.0,
         i0_percent=(-branch.charging[rows]).clip(0.0) * 100.0 * tables.base_mva / sn_mva,
         shift_degree=np.where(up, 1.0, -1.0) * branch.shift[rows],
-        tap_side=np.where(tapped, np.where(up, "hv", "lv"), None),
+        tap_side=np.where(tapped, np.where(up, "hv", "lv"), nothing),
         tap_neutral=np.where(tapped, 0.0, np.nan),
         tap_min=np.minimum(position, 0.0),
         tap_max=np.maximum(position, 0.0),
         tap_step_percent=np.where(tapped, 100.0 * np.abs(tap - 1.0), np.nan),
         tap_pos=position,
-        tap_changer_type=np.where(tapped, "Ratio", None),
+        tap_changer_type=np.where(tapped, "Ratio", nothing),
         max_loading_percent=100.0,
         name=[branch.name[row] for row in rows],
         in_service=branch.live[rows],

@@ -201,13 +201,13 @@ def _generators(case: MatpowerCase, bus: Floats, where: str) -> tuple[Generators
     wrong = bus[vm_held <= 0.0, 0].astype(np.int64)
     if len(wrong):
         _refuse([Fault(f"{where}: mpc.gen", f"VG is not above 0 at bus {_listed(wrong)}", "give the voltage in pu")])
-    first = np.zeros(len(rows), dtype=np.bool_)
-    first[np.unique(at, return_index=True)[1]] = True
+    earliest = np.zeros(len(rows), dtype=np.bool_)
+    earliest[np.unique(at, return_index=True)[1]] = True
     return Generators(
         name=tuple(f"Gen {row + 1}" for row in rows),
         bus=at,
         power=table[rows, 1] + 1j * table[rows, 2],
-        is_slack=reference[at] & first,
+        is_slack=reference[at] & earliest,
         is_held=held[at],
     ), vm_held
 
@@ -273,7 +273,8 @@ def _numbers(case: MatpowerCase, where: str) -> list[Fault]:
 
 
 def _counts(values: Floats, most: int) -> Bools:
-    return (values == np.round(values)) & (values >= 1.0) & (values <= most)
+    counts: Bools = (values == np.round(values)) & (values >= 1.0) & (values <= most)
+    return counts
 
 
 def _references(case: MatpowerCase, where: str) -> list[Fault]:
