@@ -138,7 +138,7 @@ class Clearing:
         agent_price_eur_per_mwh: marginal value of power of every agent, the dual of its balance (1b); empty
             for auctions. (n_agents,)
         iterations: iterations of the solver, 0 if it needs none.
-        message: why there is no result; empty if there is.
+        message: why there is no result, or how far off a negotiated one is; else empty.
         shortfall_mw: missing power where the bounds cannot be met.
         convergence: record of a negotiation; None of other mechanisms.
     """

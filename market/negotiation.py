@@ -37,6 +37,7 @@ from peerwatt.market.sides import Sides
 __all__ = ["Negotiated", "Negotiating", "agreed_clearing", "negotiate"]
 
 _DOUBT = 1000  # rounds after which bounds are suspected that cannot be met
+_APART = 1e-3  # share of the highest price that prices may be off without a word
 _MISSED = 1e-6  # share of an agent's size by which the result may miss its bounds
 _SMALL = 1e-6  # share of an agent's size that trades too small to be any may add up to
 
@@ -93,8 +94,26 @@ def negotiate(
         failed = failed_clearing(Status.NOT_CONVERGED, book.n_agents, message=table.progress())
     proposed = (table.p_mw, table.price_eur_per_mwh, table.agent_price_eur_per_mwh.copy())
     clearing = failed or agreed_clearing(book, sides, *proposed)
+    if clearing.status is Status.OPTIMAL:
+        clearing = replace(clearing, message=_disagreement(book, clearing))
     clearing = replace(clearing, iterations=table.rounds, convergence=table.convergence())
     return Negotiated(clearing, table.state())
+
+
+def _disagreement(book: QuadraticBook, clearing: Clearing) -> str:
+    """How far prices at the margin are apart; empty where that is little of the price.
+
+    Residuals are measured by the spread of all prices, which one high price widens for everybody.
+    """
+    from peerwatt.market.optimality import optimality_gap
+
+    price = clearing.trades.price_eur_per_mwh
+    if not price.size:
+        return ""
+    apart = float(optimality_gap(book, clearing).price_eur_per_mwh.max())
+    if apart <= _APART * float(np.abs(price).max()):
+        return ""
+    return f"prices are {apart:.3g} EUR/MWh off what trades are worth to their parties; a smaller tolerance helps"
 
 
 def _infeasible(book: QuadraticBook) -> Clearing | None:

@@ -251,3 +251,17 @@ def test_sides_laid_out_like_those_of_an_earlier_book_are_the_same(seed: int) ->
         anew, again = Sides.of(other), Sides.of(other, like=Sides.of(book))
         for field in fields(Sides):
             assert np.array_equal(getattr(anew, field.name), getattr(again, field.name))
+
+
+def test_prices_that_one_high_price_left_apart_are_told() -> None:
+    p_min, p_max = [0.0, 0.0, -0.003, -0.002, -0.002], [0.004, 0.004, 0.0, 0.0, 0.0]
+    seller, buyer = all_pairs(p_min, p_max)
+    free = np.zeros(seller.size)
+    curves = [2000.0, 2000.0, 3000.0, 3000.0, 3000.0], [40.0, 60.0, 100_000.0, 90.0, 75.0]
+    book = QuadraticBook(p_min, p_max, *curves, seller, buyer, free, free, 1.0)
+    rough, fine = admm(book), admm(book, tolerance=1e-8)
+    off = np.abs(rough.trades.price_eur_per_mwh - 66.0).max()  # pv2's 60 + 2000 x 0.003
+    assert off > 1.0
+    assert "EUR/MWh off" in rough.message
+    assert fine.trades.price_eur_per_mwh == pytest.approx(66.0, abs=1e-3)
+    assert fine.message == ""
