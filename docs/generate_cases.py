@@ -58,7 +58,7 @@ _INTRODUCTION = """\
 - a name of the table below, e.g. `case69`;
 - `simbench:<code>`, e.g. `simbench:1-LV-semiurb4--2-sw`: any SimBench grid with its year of profiles (2016, 15
   minutes; Meinecke et al., Energies 13 (2020) 3290; data under ODbL);
-- `matpower:<path>.m`: a case file in MATPOWER's format, version 2;
+- `matpower:<path>.m`: a case file in MATPOWER's format;
 - the path of a network that pandapower saved with `to_json` ([own-grid.md](own-grid.md)).
 
 Cases without profiles of their own are constant; `profiles` (CSV or Parquet) takes the place of a case's own.
@@ -84,11 +84,26 @@ _REST = """\
 ## MATPOWER's files
 
 MATPOWER's distribution cases have ohm, kW and kvar in their tables and convert them with statements after the
-tables. Readers of the tables alone make thousands of MW of them. Here the statements are applied: those that scale
-columns of `mpc.bus` and `mpc.branch`, with the variables that they use. A file with any other statement is refused with
-the line, since it may convert units; saving the case with MATPOWER's `savecase` removes the statements. Numbers that
-look like kW or ohm and are not converted are refused as well. Buses keep MATPOWER's numbers; branches without a rating
-(`rateA` 0) are unlimited; costs are not read; generators that regulate the voltage are refused, as everywhere.
+tables. Readers of the tables alone make thousands of MW of them. Here the statements are carried out: assignments of
+numbers, arithmetic, functions such as `sqrt`, and columns or cells of `mpc.bus`, `mpc.gen` and `mpc.branch`; cells of
+the tables may be expressions (`50/3`). A file with any other statement is refused with the line, since it may convert
+units; saving the case with MATPOWER's `savecase` removes the statements. Numbers that look like kW or ohm and are not
+converted are refused as well. Versions 1 and 2 of the format are read.
+
+- **Buses** keep MATPOWER's numbers as index and name. Isolated ones (type 4) are left out with all that is connected to
+  them, with a warning. A base voltage of 0 counts as 1 kV, with a warning.
+- **Branches** have the number of their row as name. One between buses of one base voltage, without ratio and shift, is
+  a line; any other is a transformer with MATPOWER's ideal ratio and shift at the from end, whichever end that is.
+  `rateA` is the rating, at the base voltage; 0 means no limit. Branches without impedance, or with one over which all
+  power would drop less than 1e-8 pu, are switches; those too small to be solved otherwise are refused by row.
+- **Charging of transformers** (`b` above 0), which pandapower does not have, stands as shunts at both ends: it is not
+  in the transformer's loading, and stays when the transformer is switched off.
+- **Generators** are the external grid at reference buses, hold the voltage at buses of type 2, and feed in what `Pg`
+  and `Qg` say at others. Costs and direct-current lines are not read.
+
+After reading, the nodal admittances of the network are held against those of the tables. Voltages of MATPOWER's
+distribution cases and of `case24_ieee_rts`, `case59`, `case118` and `case300` agree with a Newton-Raphson on the tables
+to 1e-8 pu.
 
 ## A case of one's own
 

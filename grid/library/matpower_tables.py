@@ -189,8 +189,8 @@ def _generators(case: MatpowerCase, bus: Floats, where: str) -> tuple[Generators
     fed[at] = True
     reference, held = fed & (bus[:, 1] == _REF), fed & (bus[:, 1] == _PV)
     if not reference.any() and held.any():  # the first of the others then is
-        first = next(int(row) for row in case.tables["bus"][:, 0] if held[np.searchsorted(bus[:, 0], row)])
-        reference[np.searchsorted(bus[:, 0], first)] = True
+        in_file = case.tables["bus"][:, 0]
+        reference[bus[:, 0] == in_file[np.isin(in_file, bus[held, 0])][0]] = True
         held &= ~reference
     if not reference.any():
         problem = "no generator in service at a bus of BUS_TYPE 3"
