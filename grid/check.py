@@ -68,17 +68,12 @@ def check_net(net: pandapowerNet, where: str) -> None:
     """Refuse a network that cannot be used.
 
     Args:
-        net: pandapower network; not changed.
+        net: what `peerwatt.grid.netread.arranged` gave; not changed.
         where: file or name of the network, for the messages.
 
     Raises:
         GridDataError: all faults.
     """
-    tables = [name for name in ("bus", "line", "trafo", "ext_grid", "load", "sgen") if name not in net]
-    if tables:
-        raise GridDataError(
-            Fault(where, f"not a pandapower network: no table {', '.join(tables)}", "save one with to_json")
-        )
     faults = [
         Fault(f"{where}: {fault.where}", fault.problem, fault.remedy)
         for check in (_unsupported, _references, _sources, _generators, _loads, _options, _numbers, _placement, _taps)

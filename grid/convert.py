@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +17,7 @@ from peerwatt.errors import Fault, GridDataError
 from peerwatt.grid.admittance import Admittances, Bools, Floats, Ints
 from peerwatt.grid.check import check_net, element
 from peerwatt.grid.columns import column, flag, in_service, names
-from peerwatt.grid.netread import arranged
+from peerwatt.grid.netread import arranged, quiet
 from peerwatt.grid.network import Buses, Lines, Network, Trafos
 from peerwatt.grid.voltage_control import ZIP_COLUMNS, read_voltage_control
 
@@ -36,14 +33,6 @@ _DEFAULT_MIN_VM_PU, _DEFAULT_MAX_VM_PU = 0.9, 1.1  # EN 50160, for networks that
 _DEFAULT_LOADING_PERCENT = 100.0
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide warnings that pandapower and simbench raise about their own insides."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def convert_net(net: pandapowerNet, name: str) -> Network:
     """Convert a pandapower network; the network given is not changed.
 
@@ -56,7 +45,7 @@ def convert_net(net: pandapowerNet, name: str) -> Network:
     Raises:
         GridDataError: everything that is missing, contradictory or not supported, all at once.
     """
-    return convert_arranged(arranged(net), name)
+    return convert_arranged(arranged(net, name), name)
 
 
 def convert_arranged(net: pandapowerNet, name: str) -> Network:
@@ -70,7 +59,7 @@ def convert_arranged(net: pandapowerNet, name: str) -> Network:
     lines = _lines(net, live)
     trafos = _trafos(net, live[len(lines) :])
     generators, dependence = read_voltage_control(net, admittances, name)
-    return Network(name, buses, lines, trafos, slack_bus, admittances, net_text(net), generators, dependence)
+    return Network(name, buses, lines, trafos, slack_bus, admittances, net_text(net, name), generators, dependence)
 
 
 def _solve_without_load(net: pandapowerNet, name: str) -> Any:
@@ -136,12 +125,20 @@ def _refuse_contradictions(solved: Any, name: str) -> None:
         raise GridDataError(faults)
 
 
-def net_text(net: pandapowerNet) -> str:
-    """An arranged network as pandapower writes it."""
+def net_text(net: pandapowerNet, name: str) -> str:
+    """An arranged network as pandapower writes it.
+
+    Raises:
+        GridDataError: it carries what cannot be written.
+    """
     import pandapower
 
-    with quiet():
-        return str(pandapower.to_json(net, filename=None))
+    try:
+        with quiet():
+            return str(pandapower.to_json(net, filename=None))
+    except Exception as error:  # pandapower raises whatever the network provokes
+        problem = f"pandapower cannot write this network: {type(error).__name__}: {error}"
+        raise GridDataError(Fault(name, problem, "remove what is no table, number or text")) from error
 
 
 def _buses(net: pandapowerNet) -> Buses:

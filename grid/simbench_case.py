@@ -58,7 +58,7 @@ def build_simbench(code: str) -> tuple[Network, Units, TimeSeries]:
         GridDataError: unknown code, or a grid that cannot be used.
     """
     source, where = simbench_net(code), f"simbench:{code}"
-    net = arranged(source)
+    net = arranged(source, where)
     network = convert_arranged(net, where)
     units = read_units(net, where)
     series, positions = _series(net, source.profiles, units)

@@ -50,7 +50,7 @@ def convert_three_phase(net: pandapowerNet, name: str) -> ThreePhaseNetwork:
     Raises:
         GridDataError: everything that is missing, contradictory or not supported, all at once.
     """
-    net = arranged(net)
+    net = arranged(net, name)
     bare = _without_asymmetric(net)
     _check(bare, net, name)
     grid = convert_arranged(bare, name)
@@ -59,7 +59,7 @@ def convert_three_phase(net: pandapowerNet, name: str) -> ThreePhaseNetwork:
     _refuse_floating(model, zero, grid.buses.name, name)
     p_mw, q_mvar = _injections(net)
     return ThreePhaseNetwork(
-        replace(grid, admittances=model, pandapower_json=net_text(net)), zero, np.ascontiguousarray(p_mw), q_mvar
+        replace(grid, admittances=model, pandapower_json=net_text(net, name)), zero, np.ascontiguousarray(p_mw), q_mvar
     )
 
 

@@ -27,24 +27,23 @@ _TOLD_APART = {"controller", "poly_cost", "pwl_cost"}
 _SHOWN = 5
 
 
-def unread_warnings(net: pandapowerNet, where: str, *, with_profiles: bool) -> tuple[Fault, ...]:
+def unread_warnings(net: pandapowerNet, where: str, profiles: object) -> tuple[Fault, ...]:
     """What stands in a network and is not read, at most one warning of each kind.
 
     Args:
-        net: the network as it was given, when `check_net` has passed it.
+        net: arranged network that `check_net` has passed.
         where: file or name of the network, for the messages.
-        with_profiles: whether profiles are given besides the network.
+        profiles: profiles that the network had and that nothing replaces; None for none.
     """
     found = [*_controllers(net), *_costs(net), *_reactive_limits(net), *_others(net)]
-    if not with_profiles:
-        found += _profiles(net)
+    found += _profiles(profiles)
     return tuple(Fault(f"{where}: {fault.where}", fault.problem, fault.remedy) for fault in found)
 
 
 def _controllers(net: Any) -> Iterator[Fault]:
     """One warning for the controllers of each class: what they control stays as it is."""
     table = net.get("controller")
-    if table is None or not len(table):
+    if table is None or not len(table) or "object" not in table.columns:
         return
     by_class: dict[str, list[str]] = {}
     for controller in table["object"][in_service(table)]:
@@ -96,9 +95,8 @@ def _reactive_limits(net: Any) -> Iterator[Fault]:
         yield Fault(f"{first}{more}", problem, "make it an sgen where its reactive power is limited")
 
 
-def _profiles(net: Any) -> list[Fault]:
+def _profiles(profiles: object) -> list[Fault]:
     """Profiles that SimBench keeps in its networks."""
-    profiles = net.get("profiles")
     named = [key for key, frame in profiles.items() if len(frame)] if isinstance(profiles, dict) else []
     if not named:
         return []

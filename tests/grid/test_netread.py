@@ -177,6 +177,20 @@ def test_a_tap_changer_of_no_kind_changes_the_ratio(kind, side, ratio):
     assert parts(case_from_net(net, name="street"))["pandapower"] == parts(case)["pandapower"]
 
 
+def test_a_capacitive_transformer_of_pandapower_2_is_warned_of():
+    net = street()
+    net.trafo["i0_percent"] = -0.5
+    (warning,) = (fault for fault in case_from_net(net).warnings if "i0_percent" in fault.problem)
+    assert warning.where == "network: trafo station"
+    solved = []
+    for i0_percent in (-0.5, 0.5):  # once this fails, pandapower has its sign again and the warning goes
+        net.trafo["i0_percent"] = i0_percent
+        with quiet():
+            pp.runpp(net, lightsim2grid=False)
+        solved.append(net.res_bus.vm_pu[1])
+    assert solved[0] == solved[1]
+
+
 def test_a_column_of_tap_changer_types_that_is_missing_is_read_like_an_empty_one():
     net = street()
     net.trafo["tap_pos"] = -1
@@ -234,6 +248,19 @@ def test_simbench_transformers_have_the_ratio_of_its_own_tables():
     assert no_load(network).vm_pu[network.trafos.lv_bus[0]] == pytest.approx(1.0, abs=5e-5)
 
 
+def connected(net, buses):
+    """Buses that closed switches join to some."""
+    switches = net.switch[(net.switch.et == "b") & net.switch.closed]
+    found = set(buses)
+    while more := {b for a, b in ends(switches) if a in found} - found:
+        found |= more
+    return found
+
+
+def ends(switches):
+    return [*zip(switches.bus, switches.element, strict=True), *zip(switches.element, switches.bus, strict=True)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", [0, 1, 2])
 def test_all_simbench_transformers_have_the_ratio_of_its_own_tables(scenario):
@@ -241,6 +268,7 @@ def test_all_simbench_transformers_have_the_ratio_of_its_own_tables(scenario):
     with quiet():
         net = simbench_net(f"1-complete_data-mixed-all-{scenario}-sw")
     net.dcline["in_service"] = False  # not supported
+    net.gen["in_service"] &= ~net.gen.bus.isin(connected(net, net.ext_grid.bus))  # there the external grid counts
     network = convert_net(net, "complete")
     expected, moved = simbench_ratios(network, scenario)
     assert len(expected) > 100
