@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from peerwatt.errors import Fault
 from peerwatt.grid.check import element
@@ -43,7 +44,7 @@ def unread_warnings(net: pandapowerNet, where: str, profiles: object) -> tuple[F
 def _controllers(net: Any) -> Iterator[Fault]:
     """One warning for the controllers of each class: what they control stays as it is."""
     table = net.get("controller")
-    if table is None or not len(table) or "object" not in table.columns:
+    if not _n_rows(table) or "object" not in table.columns:
         return
     by_class: dict[str, list[str]] = {}
     for controller in table["object"][in_service(table)]:
@@ -67,16 +68,22 @@ def _class_name(controller: Any) -> str:
 def _controlled(net: Any, controller: Any) -> str:
     """What a controller acts on, as far as it says so."""
     table, index = getattr(controller, "element", None), getattr(controller, "element_index", None)
-    if not isinstance(table, str) or table not in net or index is None:
+    if not isinstance(table, str) or not _n_rows(net.get(table)) or index is None:
         return ""
     known = [each for each in np.atleast_1d(index).tolist() if each in net[table].index]
     return ", ".join(element(net, table, each) for each in known[:_SHOWN])
 
 
 def _costs(net: Any) -> Iterator[Fault]:
-    rows = [f"{table} ({_rows(len(net[table]))})" for table in ("poly_cost", "pwl_cost") if len(net.get(table, ()))]
+    counts = {table: _n_rows(net.get(table)) for table in ("poly_cost", "pwl_cost")}
+    rows = [f"{table} ({_rows(count)})" for table, count in counts.items() if count]
     if rows:
         yield Fault(" and ".join(rows), "costs in the network are not read", "give costs in population.costs")
+
+
+def _n_rows(table: object) -> int:
+    """Rows of a table; none of what is no table."""
+    return len(table) if isinstance(table, pd.DataFrame) else 0
 
 
 def _rows(count: int) -> str:
@@ -97,7 +104,7 @@ def _reactive_limits(net: Any) -> Iterator[Fault]:
 
 def _profiles(profiles: object) -> list[Fault]:
     """Profiles that SimBench keeps in its networks."""
-    named = [key for key, frame in profiles.items() if len(frame)] if isinstance(profiles, dict) else []
+    named = [key for key, frame in profiles.items() if _n_rows(frame)] if isinstance(profiles, dict) else []
     if not named:
         return []
     problem = f"profiles in the network are not read ({', '.join(named)}): all power is constant"
@@ -112,7 +119,7 @@ def _others(net: Any) -> Iterator[Fault]:
     rows = {
         name: int(in_service(table).sum())
         for name, table in net.items()
-        if hasattr(table, "columns") and name not in skipped and not name.startswith(("_", "res_"))
+        if _n_rows(table) and name not in skipped and not name.startswith(("_", "res_"))
     }
     named = [f"{name} ({_rows(count)})" for name, count in rows.items() if count]
     if named:

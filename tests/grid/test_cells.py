@@ -260,6 +260,7 @@ def assert_used_or_refused(read):
 
 
 SLOWLY = {
+    "derandomize": True,  # the same mutants in every run; others with --hypothesis-seed and without this line
     "deadline": None,
     "suppress_health_check": list(HealthCheck),
     "phases": [Phase.explicit, Phase.reuse, Phase.generate],  # a smaller mutant is not worth the minutes
