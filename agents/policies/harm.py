@@ -27,7 +27,7 @@ _LEAST = 1e-6  # of 1 MW, or of the largest sensitivity of a voltage
 
 
 def pair_distance(view: GridView, *, euclidean: bool | None) -> FloatArray:
-    """Distance between all peers as a multiple of its mean over pairs of buses, (n_peers, n_peers).
+    """Distance between all peers as a multiple of its mean over peers that are apart, (n_peers, n_peers).
 
     Args:
         view: the grid.

@@ -16,6 +16,7 @@ from peerwatt.grid.cases import GridCase
 from peerwatt.grid.engine import make_engine
 from peerwatt.grid.trade_effect import FlowModel
 from peerwatt.grid.transform import with_limits
+from tests.agents.policies.ac import NETS, truth
 from tests.scenarios import small_case
 
 HOUSES = np.arange(2, 7)  # buses of houses 1 to 5, along the feeder
@@ -117,3 +118,15 @@ def test_nothing_is_asked_for_within_limits_or_of_what_the_dso_does_not_care_for
     assert nothing.p_mw.size == 0
     assert (nothing.area == NO_AREA).all()
     assert not nothing.shares_mw(CONNECTION).any()
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_areas_that_provide_what_is_asked_bring_a_voltage_back_in_ac(name: str, way: float) -> None:
+    grid = truth(name)
+    bus = int(grid.bus[0])
+    requests = capacity_requests(grid.view(outside={bus: 0.001 * way}), np.full(5, 0.05))
+    _, vm_pu = grid.solved(requests.shares_mw(np.full(5, 0.05)))
+    moved = -way * (vm_pu[bus] - grid.vm_pu[bus])
+    assert 0.00099 < moved < 0.0025
+    assert (requests.direction == -way).all()
