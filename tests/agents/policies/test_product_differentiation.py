@@ -53,8 +53,8 @@ def test_loads_are_moved_the_way_that_relieves_the_line_in_ac(name: str, sign: i
     assert strong.any()
     np.testing.assert_allclose(share[strong], -0.1 * np.sign(way[strong]))
     assert share[2] == 0.0
-    loading, _ = grid.solved(1e-3 * share)  # positive to consume less
-    assert loading[branch] < grid.loading[branch]
+    after = grid.solved(1e-3 * share)  # positive to consume less
+    assert after["loading"][branch] < grid.loading[branch]
 
 
 @pytest.mark.parametrize("sign", [1, -1])

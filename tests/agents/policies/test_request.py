@@ -126,7 +126,7 @@ def test_areas_that_provide_what_is_asked_bring_a_voltage_back_in_ac(name: str, 
     grid = truth(name)
     bus = int(grid.bus[0])
     requests = capacity_requests(grid.view(outside={bus: 0.001 * way}), np.full(5, 0.05))
-    _, vm_pu = grid.solved(requests.shares_mw(np.full(5, 0.05)))
-    moved = -way * (vm_pu[bus] - grid.vm_pu[bus])
+    after = grid.solved(requests.shares_mw(np.full(5, 0.05)))
+    moved = -way * (after["vm_pu"][bus] - grid.vm_pu[bus])
     assert 0.00099 < moved < 0.0025
     assert (requests.direction == -way).all()
