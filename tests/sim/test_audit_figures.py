@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import isfinite, sqrt
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,6 +18,7 @@ from peerwatt.sim.results import Results
 from tests.audit import DESIGNS, OUTSIDE, audited
 
 Figures = dict[str, Any]
+COSTS = ("cost_a_eur_per_mw2h", "cost_b_eur_per_mwh")
 KINDS = {"consumers": ["consumer"], "producers": ["producer"], "prosumers": ["prosumer"]}
 NAMED = {
     "mediator": "mediator",
@@ -87,8 +89,41 @@ def trading(t: Tables) -> Figures:
         "p2p_buyer_mean_price_eur_per_mwh": paid / volume if volume else None,
         "p2p_surplus_eur": paid - got,
         "p2p_share_of_demand_percent": volume / demand * 100.0,
-        "social_welfare_eur": t.at("period", "p2p").social_welfare_eur.sum(),
+        "social_welfare_eur": welfare(t) * t.h,
     }
+
+
+def welfare(t: Tables) -> float:
+    """Gain of what is traded, per hour: each peer has traded what is cheapest for it of what it has bid."""
+    unheard = t.message[t.message.delivered_s.isna() & (t.message.kind == "TradeTerms")].period
+    paid = t.signal[(t.signal.seller_cost_eur_per_mwh != 0.0) | (t.signal.buyer_cost_eur_per_mwh != 0.0)]
+    stale = set(unheard) if len(paid) else set()  # some have bid by incentives of before, which are in no table
+    gain = t.at("period", "p2p").set_index("period").social_welfare_eur[list(stale)].sum() / t.h
+    for (period, name), steps in t.bid[~t.bid.period.isin(stale)].groupby(["period", "agent"]):
+        trades = t.energy[t.energy.period == period]
+        sold, bought = trades.p_mw[trades.seller == name].sum(), trades.p_mw[trades.buyer == name].sum()
+        if sold or bought:
+            gain -= cheapest(steps, sold - bought)
+        if "p2p market" in set(steps.market):  # a mediator is told limits with the fee already taken off
+            gain -= t.tariff["network_fee_eur_per_mwh"] * bought
+    return gain
+
+
+def cheapest(steps: pd.DataFrame, total: float) -> float:
+    """Least cost of a net sale from steps of cost b p + a p^2/2: all steps at one marginal cost, found by halving."""
+    least, most, a, b = (steps[name].to_numpy() for name in ("p_min_mw", "p_max_mw", *COSTS))
+    curved = np.where(a > 0.0, a, 1.0)
+
+    def taken(marginal: float) -> np.ndarray:
+        flat = np.where(marginal >= b, most, least)
+        return np.where(a > 0.0, np.clip((marginal - b) / curved, least, most), flat)
+
+    low, high = -500.0, 1000.0
+    for _ in range(45):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if taken(middle).sum() < total else (low, middle)
+    p = taken(low)
+    return float((b * p + a * p * p / 2.0).sum() + (total - p.sum()) * low)
 
 
 def energy(t: Tables) -> Figures:
@@ -232,8 +267,9 @@ def endings(t: Tables) -> Figures:
         figures["not_converged"] += failed
     explicit = final.capacity_status.notna().any()
     for part, rows in (("market", p2p), ("capacity" if explicit else "lfm", final)):
+        opened = part == "lfm" or rows[f"{part}_status"].notna().any()
         for status in ("infeasible", "not_converged"):
-            if len(rows):
+            if len(rows) and opened:
                 figures[f"{part}_{status}_periods"] = (rows[f"{part}_status"] == status).sum()
     if p2p.limits_met.notna().any():
         figures["limits_unmet_periods"] = sum(1 for value in p2p.limits_met if value is not None and not value)
@@ -360,6 +396,6 @@ def test_every_key_figure_is_what_the_tables_say(design: str) -> None:
     wrong = {
         name: (value, expected[name])
         for name, value in found.items()
-        if value != expected[name] and value != pytest.approx(expected[name], rel=1e-7, abs=1e-9)
+        if value != expected[name] and value != pytest.approx(expected[name], rel=1e-6, abs=1e-9)
     }
     assert not wrong
