@@ -303,7 +303,7 @@ def half_hours(period: Rows) -> dict[str, Rows]:
     return {
         "period": period,
         "bus": elements("bus", "vm_pu", VOLTAGE, 0.5),
-        "line": elements("line", "loading_percent", {7: [80.0, 100.0, None, 30.0]}, 500.0),
+        "line": elements("line", "loading_percent", {7: [80.0, 100.0, None, 30.0]}, 700.0),
         "trafo": elements("trafo", "loading_percent", {3: [50.0, 120.0, None, 10.0]}, 600.0),
         "peer": {
             "agent": list(AGENT),
