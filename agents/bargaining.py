@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from peerwatt.agents.context import Context, Process
+from peerwatt.agents.matching import spread_of
 from peerwatt.agents.messages import FloatArray, IntArray, Message
 from peerwatt.agents.proposals import Closing, Introduction, TradeProposal, TradeReport
 from peerwatt.market.negotiation import Negotiating
@@ -119,10 +120,18 @@ class Bargaining:
         ]
 
     def _report(self, number: int) -> TradeReport:
-        squares = sum(float(np.square(negotiator.mismatch()[1]).sum()) for negotiator in self._negotiators)
-        told, disagreement = self._told, float(np.sqrt(squares))
+        told, spread = self._told, spread_of(self._context.tariff)
+        apart = [negotiator.disagreement(spread) for negotiator in self._negotiators]
+        disagreement = float(np.sqrt(sum(squares for squares, _ in apart)))
         return TradeReport(
-            self._name, self._organiser, told.period, told.round, number, self._p_mw.copy(), disagreement
+            sender=self._name,
+            receiver=self._organiser,
+            period=told.period,
+            round=told.round,
+            number=number,
+            p_mw=self._p_mw.copy(),
+            disagreement_eur_per_mwh=disagreement,
+            worst_disagreement=max(worst for _, worst in apart),
         )
 
     def _remember(self, number: int) -> None:

@@ -19,7 +19,7 @@ from peerwatt.agents.settings import TariffSettings
 from peerwatt.market.book import QuadraticBook, all_pairs
 from peerwatt.market.sides import MarketScale, Sides
 
-__all__ = ["Match", "Pace", "Reported"]
+__all__ = ["Match", "Pace", "Reported", "spread_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +135,14 @@ class Match:
 
 def _scale(book: QuadraticBook, sides: Sides, tariff: TariffSettings) -> MarketScale:
     """Prices of the tariff, in place of those of the agents, which nobody knows."""
+    opening = 0.5 * (tariff.supply_eur_per_mwh + tariff.feed_in_eur_per_mwh)
+    return MarketScale(spread_of(tariff), opening, MarketScale.of(book, sides).power)
+
+
+def spread_of(tariff: TariffSettings) -> float:
+    """Spread of prices by which everybody measures, EUR/MWh."""
     supply, feed_in = tariff.supply_eur_per_mwh, tariff.feed_in_eur_per_mwh
-    price = supply - feed_in if supply > feed_in else max(abs(supply), 1.0)
-    return MarketScale(price, 0.5 * (supply + feed_in), MarketScale.of(book, sides).power)
+    return supply - feed_in if supply > feed_in else max(abs(supply), 1.0)
 
 
 @dataclass(slots=True)
@@ -149,13 +154,15 @@ class Reported:
 
     Attributes:
         p_mw: power proposed for each side. (n_sides,)
-        disagreement: of prices; by peer, in the order of `Match.peers`. (n_peers,)
+        disagreement: of prices, EUR/MWh; by peer, in the order of `Match.peers`. (n_peers,)
+        worst: the largest one of any trade, as a share of its price. (n_peers,)
         number: of the proposals that each peer has reported last, -1 before. (n_peers,)
     """
 
     match: Match
     p_mw: FloatArray = field(init=False)
     disagreement: FloatArray = field(init=False)
+    worst: FloatArray = field(init=False)
     number: IntArray = field(init=False)
     _peers: IntArray = field(init=False)
     _n_sides: IntArray = field(init=False)
@@ -164,21 +171,25 @@ class Reported:
         self._peers, self._n_sides = np.unique(self.match.side_owner, return_counts=True)
         n = len(self._peers)
         self.p_mw = np.zeros(self.match.sides.n_sides)
-        self.disagreement, self.number = np.zeros(n), np.full(n, -1)
+        self.disagreement, self.worst, self.number = np.zeros(n), np.zeros(n), np.full(n, -1)
 
-    def note(self, row: int, number: int, p_mw: FloatArray, disagreement: float) -> None:
+    def note(self, row: int, number: int, p_mw: FloatArray, disagreement: tuple[float, float]) -> None:
         """Note the report of a peer; what is older than what is known is ignored."""
         at = int(np.searchsorted(self._peers, row))
         own = self.match.own(row)
         if number > self.number[at] and p_mw.shape == (own.stop - own.start,):
-            self.p_mw[own], self.disagreement[at], self.number[at] = p_mw, disagreement, number
+            self.p_mw[own], self.number[at] = p_mw, number
+            self.disagreement[at], self.worst[at] = disagreement
 
     def residuals(self) -> tuple[float, float]:
         """Primal and dual residual of what is known, see `peerwatt.market.consensus`; infinite without a report."""
-        scale, told = self.match.scale, self.number >= 0
+        from peerwatt.market.consensus import MARGIN, Costs, Layout, powers_apart
+
+        match, sides, scale, told = self.match, self.match.sides, self.match.scale, self.number >= 0
         if scale is None or not told.any():
             return np.inf, np.inf
-        apart = self.p_mw - self.p_mw[self.match.sides.mate]
-        traded = max(float(np.sqrt(np.square(self.p_mw).sum())), scale.least)
-        dual = np.sqrt(np.square(self.disagreement[told]).sum() / self._n_sides[told].sum())
-        return float(np.sqrt(np.square(apart).sum())) / traded, float(dual) / scale.price
+        costs = Costs(match.p_min_mw, match.p_max_mw, match.p_min_mw, match.p_min_mw)  # only bounds are known
+        layout = Layout(sides.start, sides.sign, sides.cost, sides.mate)
+        primal = float(powers_apart(costs, layout, self.p_mw, self.p_mw[sides.mate], scale.least))
+        dual = float(np.sqrt(np.square(self.disagreement[told]).sum() / self._n_sides[told].sum())) / scale.price
+        return primal, max(dual, float(self.worst[told].max()) / MARGIN)

@@ -141,7 +141,8 @@ class NegotiatedMarket(Market):
         for report in self.inbox.take():
             if type(report) is TradeReport and (report.period, report.round) == (context.now.period, number):
                 row = context.row_of[report.sender]
-                known.note(row, report.number, report.p_mw, report.disagreement_eur_per_mwh)
+                disagreement = (report.disagreement_eur_per_mwh, report.worst_disagreement)
+                known.note(row, report.number, report.p_mw, disagreement)
 
     def clear(
         self,

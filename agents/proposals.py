@@ -86,12 +86,14 @@ class TradeReport(Message):
         number: of the proposals that it is about.
         p_mw: (n_rows,) power proposed to each partner, in the order of the introduction.
         disagreement_eur_per_mwh: root of the sum of squares of the differences of prices; no price.
+        worst_disagreement: the largest of them as a share of its trade's price.
     """
 
     round: int
     number: int
     p_mw: FloatArray
     disagreement_eur_per_mwh: float
+    worst_disagreement: float
 
 
 @dataclass(frozen=True, slots=True)

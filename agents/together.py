@@ -12,10 +12,10 @@ import numpy as np
 
 from peerwatt.agents.bargaining import MEMORY
 from peerwatt.agents.context import Context
-from peerwatt.agents.matching import Match, Pace, Reported
+from peerwatt.agents.matching import Match, Pace, Reported, spread_of
 from peerwatt.agents.messages import BoolArray, FloatArray, IntArray, Message
 from peerwatt.agents.proposals import Closing, Introduction, TradeProposal, TradeReport
-from peerwatt.market.consensus import Costs, Layout, Rule, Talk, play_round
+from peerwatt.market.consensus import Costs, Layout, Rule, Talk, play_round, prices_apart
 from peerwatt.market.negotiation import Negotiating
 from peerwatt.market.negotiator import SILENT_COST
 
@@ -49,7 +49,7 @@ class Together:
         self._rule = Rule(mechanism.negotiation.consensus, mechanism.negotiation.innovation, 0.0, 1.0, 1.0, 0)
         self._talk = _silence(match, self._costs)
         self._ever = np.zeros(sides.n_sides, dtype=np.bool_)  # has heard of its partner
-        self._reports: list[tuple[IntArray, int, FloatArray, FloatArray]] = []
+        self._reports: list[tuple[IntArray, int, FloatArray, tuple[FloatArray, FloatArray]]] = []
         self._counts = np.full((2, len(context.population)), _OPEN)  # report that counts: as told, as told soon
         self._settled: deque[tuple[int, FloatArray, FloatArray]] = deque(maxlen=MEMORY)
         self._introduce()
@@ -94,14 +94,14 @@ class Together:
     def tell(self, known: Reported) -> None:
         """Hand the reports that have arrived before now to the organiser."""
         now, waiting = self._context.clock.now_s, []
-        for delivered, number, p_mw, disagreement in self._reports:
+        for delivered, number, p_mw, (apart, worst) in self._reports:
             here = (delivered >= 0) & (delivered < now)
             for i in np.flatnonzero(here).tolist():
                 row = int(self._peers[i])
-                known.note(row, number, p_mw[self._match.own(row)], float(disagreement[row]))
+                known.note(row, number, p_mw[self._match.own(row)], (float(apart[row]), float(worst[row])))
             late = np.where(here, -1, delivered)
             if (late >= 0).any():
-                waiting.append((late, number, p_mw, disagreement))
+                waiting.append((late, number, p_mw, (apart, worst)))
         self._reports = waiting
 
     def close(self, number: IntArray) -> None:
@@ -128,7 +128,7 @@ class Together:
         self._settle(self._active & ~active)
         self._active = active
         self._counts[0] = self._counts[1]
-        p_mw, apart = self._talk.power.copy(), np.square(self._talk.price - self._talk.heard_price)
+        p_mw, disagreement = self._talk.power.copy(), self._disagreement()
         if self._active.any():
             if number:
                 self._layout.cost[:] = np.where(self._ever, self._cost, SILENT_COST)
@@ -139,8 +139,16 @@ class Together:
         delivered[sent] = self._context.bus.book(self._context.now.period, self._legs, self._leg[sent])
         self._arrived = delivered >= 0
         if number:
-            disagreement = np.sqrt(np.bincount(self._owner, apart, len(self._active)))
             self._reports.append((delivered[self._is_report], number - 1, p_mw, disagreement))
+
+    def _disagreement(self) -> tuple[FloatArray, FloatArray]:
+        """What peers report of prices: root of the sum of squares in EUR/MWh and largest share; each (n_peers,)."""
+        talk, owner = self._talk, self._match.owner
+        spread = spread_of(self._context.tariff)
+        squares, worst = prices_apart(self._layout, talk, (talk.heard_power, talk.heard_price), spread)
+        largest = np.zeros(len(self._active))
+        np.maximum.at(largest, owner, worst)
+        return np.sqrt(np.bincount(owner, squares, len(largest))), largest
 
     def _hear(self, listening: BoolArray) -> None:
         """Take in the proposals that have arrived."""

@@ -42,7 +42,20 @@ from numba import njit
 
 from peerwatt.market.book import FloatArray, IntArray
 
-__all__ = ["Costs", "Layout", "Record", "Rule", "Talk", "play_round", "play_rounds", "residuals", "take_turn"]
+__all__ = [
+    "MARGIN",
+    "Costs",
+    "Layout",
+    "Record",
+    "Rule",
+    "Talk",
+    "play_round",
+    "play_rounds",
+    "powers_apart",
+    "prices_apart",
+    "residuals",
+    "take_turn",
+]
 
 
 class Costs(NamedTuple):
@@ -118,6 +131,11 @@ class Record(NamedTuple):
     cost: FloatArray
 
 
+MARGIN = 10.0
+"""How many times the tolerance a single agent's power or a single trade's price may be off."""
+
+_IDLE = 1e-3  # share of its size by which an agent's trades are measured at least
+_CHEAP = 1e-2  # share of the spread of prices by which a price is measured at least
 _STEPS = 200  # more than the bracket can be halved
 _UNBALANCED = 4.0  # ratio of residuals from which the penalty is changed
 _LARGEST = 5.0  # factor by which it is changed
@@ -233,20 +251,80 @@ def play_round(active: np.ndarray, costs: Costs, layout: Layout, talk: Talk, rul
             cost[n] = take_turn(n, costs, layout, talk, rule)[1]
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
-def residuals(layout: Layout, talk: Talk, rule: Rule, at_partner: tuple[FloatArray, FloatArray]) -> tuple[float, float]:
+@njit(cache=True)
+def powers_apart(costs: Costs, layout: Layout, power: FloatArray, at_partner: FloatArray, least: float) -> float:
+    """Primal residual: relative differences between the two sides' powers.
+
+    Root mean square by all that is traded, or a tenth of what any agent's trades are off by its own trades, where
+    that is more: nobody is off by more than ten tolerances because others trade a lot.
+
+    Args:
+        costs: bounds of the agents.
+        layout: their sides.
+        power: proposed, MW. (n_sides,)
+        at_partner: what the partners propose for the same trades, MW. (n_sides,)
+        least: norm of powers that they are measured by at least, MW.
+    """
+    squares, traded, worst = 0.0, 0.0, 0.0
+    for n in range(costs.p_min.size):
+        off, own = 0.0, 0.0
+        for h in range(layout.start[n], layout.start[n + 1]):
+            gap = power[h] - at_partner[h]
+            squares += gap**2
+            traded += power[h] ** 2
+            off += abs(gap)
+            own += power[h]
+        own = max(own, _IDLE * max(abs(costs.p_min[n]), abs(costs.p_max[n])))
+        if off > worst * own:
+            worst = off / own
+    relative: float = max(np.sqrt(squares) / max(np.sqrt(traded), least), worst / MARGIN)
+    return relative
+
+
+@njit(cache=True)
+def prices_apart(
+    layout: Layout, talk: Talk, at_partner: tuple[FloatArray, FloatArray], spread: float
+) -> tuple[FloatArray, FloatArray]:
+    """How far the prices of each agent's trades are from what its partners propose for them.
+
+    A pair that trades nothing is at rest at any prices unless the buyer's is the higher one: the seller's price is
+    at most what it asks, the buyer's at least what it would pay.
+
+    Args:
+        layout: sides of the agents.
+        talk: what they propose.
+        at_partner: powers in MW and prices in EUR/MWh that the partners propose; each (n_sides,).
+        spread: of the market's prices, EUR/MWh.
+
+    Returns:
+        Sum of the squares of differences, (EUR/MWh)2, and the largest difference by the price of its trade, each
+        (n_agents,).
+    """
+    squares, worst = np.zeros(layout.start.size - 1), np.zeros(layout.start.size - 1)
+    for n in range(squares.size):
+        for h in range(layout.start[n], layout.start[n + 1]):
+            own, heard = talk.price[h], at_partner[1][h]
+            gap = own - heard
+            squares[n] += gap**2
+            if talk.power[h] == 0.0 and at_partner[0][h] == 0.0:
+                gap = min(0.0, layout.sign[h] * gap)
+            scale = min(spread, max(0.5 * abs(own + heard), _CHEAP * spread))
+            worst[n] = max(worst[n], abs(gap) / scale)
+    return squares, worst
+
+
+@njit(cache=True)
+def residuals(
+    costs: Costs, layout: Layout, talk: Talk, rule: Rule, at_partner: tuple[FloatArray, FloatArray]
+) -> tuple[float, float]:
     """Relative differences between the two sides' powers and between their prices.
 
-    Powers are measured by all that is traded, prices as root mean square by the spread of prices. `at_partner` has
-    the partners' present powers and prices.
+    Of prices as of powers it is the root mean square, by the spread of prices, or a tenth of the worst, by the price
+    of the trade itself. `at_partner` has the partners' present powers and prices.
     """
-    powers, prices, traded = 0.0, 0.0, 0.0
-    for h in range(layout.mate.size):
-        powers += (talk.power[h] - at_partner[0][h]) ** 2
-        prices += (talk.price[h] - at_partner[1][h]) ** 2
-        traded += talk.power[h] ** 2
-    primal = np.sqrt(powers) / max(np.sqrt(traded), rule.power)
-    return primal, np.sqrt(prices / layout.mate.size) / rule.price
+    primal = powers_apart(costs, layout, talk.power, at_partner[0], rule.power)
+    squares, worst = prices_apart(layout, talk, at_partner, rule.price)
+    return primal, max(np.sqrt(squares.sum() / layout.sign.size) / rule.price, worst.max() / MARGIN)
 
 
 @njit(cache=True)
@@ -269,7 +347,7 @@ def play_rounds(done: int, until: int, costs: Costs, layout: Layout, talk: Talk,
         for h in range(layout.mate.size):
             mate = layout.mate[h]
             talk.heard_power[h], talk.heard_price[h], talk.news[h] = talk.power[mate], talk.price[mate], True
-        primal, dual = residuals(layout, talk, rule, (talk.heard_power, talk.heard_price))
+        primal, dual = residuals(costs, layout, talk, rule, (talk.heard_power, talk.heard_price))
         record.primal[k], record.dual[k] = primal, dual
         if primal <= rule.tolerance and dual <= rule.tolerance:
             return k + 1

@@ -152,6 +152,21 @@ class Negotiator:
         talk = self._talk
         return talk.power - talk.heard_power, talk.price - talk.heard_price
 
+    def disagreement(self, spread: float) -> tuple[float, float]:
+        """How far prices are from the partners' last proposals.
+
+        Args:
+            spread: of the market's prices, EUR/MWh.
+
+        Returns:
+            Sum of the squares of differences, (EUR/MWh)2, and the largest one as a share of its trade's price.
+        """
+        from peerwatt.market.consensus import prices_apart
+
+        talk = self._talk
+        squares, worst = prices_apart(self._layout, talk, (talk.heard_power, talk.heard_price), spread)
+        return float(squares[0]), float(worst[0])
+
     def rescale(self, factor: float) -> None:
         """Multiply the penalty, when this is agreed with all partners; what was negotiated stays as it is.
 

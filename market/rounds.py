@@ -151,7 +151,7 @@ class Table:
         self._sent[k] = np.count_nonzero(sends)
         self._lost[k] = mail.send(k, talk.power, talk.price, sends)
         mate = self._sides.mate
-        primal, dual = residuals(self._layout, talk, self._rule, (talk.power[mate], talk.price[mate]))
+        primal, dual = residuals(self._costs, self._layout, talk, self._rule, (talk.power[mate], talk.price[mate]))
         self._record.primal[k], self._record.dual[k] = primal, dual
         self._record.cost[k] = self._proposal_cost.sum()
         self.rounds = k + 1

@@ -106,7 +106,7 @@ class MarketScale:
     """Typical numbers of a market, by which residuals and penalties are measured.
 
     Attributes:
-        price: spread of marginal costs, EUR/MWh.
+        price: spread of marginal costs, EUR/MWh; few that are out of all proportion do not count.
         opening: price of the first round, EUR/MWh.
         power: the most that each pair can trade, MW. (n_pairs,)
     """
@@ -137,6 +137,8 @@ class MarketScale:
         trading: NDArray[np.bool_] = np.diff(sides.start) > 0
         opening = float(np.median(book.cost_b[trading]))
         spread = np.abs(book.cost_b - opening) + book.cost_a * np.maximum(sold, bought)
-        price = float(spread[trading].mean()) + float(np.abs(sides.cost).mean())
+        sells, buys = np.unique(sides.seller), np.unique(sides.buyer)
+        between = abs(float(np.median(book.cost_b[buys])) - float(np.median(book.cost_b[sells])))
+        price = max(float(np.median(spread[trading])), between) + float(np.median(np.abs(sides.cost)))
         power: FloatArray = np.minimum(sold[sides.seller], bought[sides.buyer])
         return cls(price if price > 0.0 else max(abs(opening), 1.0), opening, power)

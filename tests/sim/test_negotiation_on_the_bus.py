@@ -250,7 +250,7 @@ def test_booked_messages_are_lost_and_late_like_those_that_are_sent(
             delivered = bus.book(0, legs, np.arange(n) % 2)
             assert len(delivered) == n
         else:
-            report = TradeReport("a", "p2p market", 0, 0, 0, np.zeros(1), 0.0)
+            report = TradeReport("a", "p2p market", 0, 0, 0, np.zeros(1), 0.0, 0.0)
             bus.send(replace(report) if k % 2 else Closing("p2p market", "a", 0, 0, 0) for k in range(n))
         rows = Counter[tuple[str, int]]()
         for row in bus.take_record():
