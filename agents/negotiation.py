@@ -8,8 +8,10 @@ With a mechanism whose agents negotiate (`peerwatt.market.negotiation.Negotiatin
    what power it proposed last, and how far its prices are from its partners' (`TradeReport`);
 4. when both residuals of what is reported are at the tolerance or below, the organiser ends it (`Closing`);
 5. at the gate the powers of those reports are traded, the mean of both parties', moved to where all bounds hold, at
-   the prices that went with them. Without an end the status is ``not_converged``, and nothing is traded: the powers of
-   those pairs that agree so far are what their parties want only together with those of the pairs that do not.
+   the prices that went with them. Without an end that is done only where prices are agreed on and powers all but that,
+   as in a market that is almost balanced (`peerwatt.market.negotiation`); the message says how far off. Otherwise the
+   status is ``not_converged``, and nothing is traded: the powers of those pairs that agree so far are what their
+   parties want only together with those of the pairs that do not.
 
 A round lasts as long as a message at most is under way, so latency and the gate limit their number. The penalty is
 never changed on the way, as a change that does not reach everybody would be none; it starts from the tariff, not from
@@ -39,6 +41,7 @@ from peerwatt.market.book import QuadraticBook
 from peerwatt.market.clearing import Clearing, Convergence, Status, Trades, empty_clearing, failed_clearing
 from peerwatt.market.feasibility import feasible
 from peerwatt.market.negotiation import Negotiating, agreed_clearing
+from peerwatt.market.rounds import nearly_agreed, progress
 
 if TYPE_CHECKING:
     from peerwatt.agents.together import Together
@@ -219,17 +222,17 @@ class NegotiatedMarket(Market):
             return empty_clearing(n, message="nobody may trade with anybody")
         if known is None:
             return failed_clearing(Status.NOT_CONVERGED, n, message="the gate closed before anybody could propose")
-        rounds, tolerance, (primal, dual) = int(known.number.max()) + 1, self._settings.tolerance, known.residuals()
-        if not self._agreed:
-            message = f"residuals primal {primal:.1e}, dual {dual:.1e} after {rounds} rounds; wanted {tolerance:.1e}"
-            if not rounds:
-                message = "nobody has reported a proposal"
+        rounds, tolerance, apart = int(known.number.max()) + 1, self._settings.tolerance, known.residuals()
+        message = "" if self._agreed else progress(sides, known.p_mw, apart, rounds, tolerance)
+        if not (self._agreed or (rounds > _LEAST and nearly_agreed(sides, known.p_mw, apart[1], tolerance))):
+            message = message if rounds else "nobody has reported a proposal"
             return failed_clearing(Status.NOT_CONVERGED, n, iterations=rounds, message=message)
         private, book = self.context.private, self._book(bids, sides.seller, sides.buyer)
         power = 0.5 * (known.p_mw[sides.seller_side] + known.p_mw[sides.buyer_side])
         price = 0.5 * (private.seller_price + private.buyer_price)
         value = private.value[bids.peer, bids.step, (bids.p_max_mw > 0.0).astype(np.intp)]
-        return replace(agreed_clearing(book, sides, power, price, value), iterations=rounds)
+        clearing = agreed_clearing(book, sides, power, price, value)
+        return replace(clearing, iterations=rounds, message=clearing.message or message)
 
     def _convergence(self) -> Convergence | None:
         """Residuals of what had been reported, round by round; None where nothing was. Costs it does not know."""

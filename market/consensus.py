@@ -134,7 +134,7 @@ class Record(NamedTuple):
 MARGIN = 10.0
 """How many times the tolerance a single agent's power or a single trade's price may be off."""
 
-_IDLE = 1e-3  # share of its size by which an agent's trades are measured at least
+_IDLE = 1e-2  # share of its size by which an agent's trades are measured at least
 _CHEAP = 1e-2  # share of the spread of prices by which a price is measured at least
 _STEPS = 200  # more than the bracket can be halved
 _UNBALANCED = 4.0  # ratio of residuals from which the penalty is changed
@@ -297,19 +297,24 @@ def prices_apart(
         spread: of the market's prices, EUR/MWh.
 
     Returns:
-        Sum of the squares of differences, (EUR/MWh)2, and the largest difference by the price of its trade, each
-        (n_agents,).
+        Sum of the squares of differences, (EUR/MWh)2; and differences by the price of the trade: the mean of what the
+        agent trades, or the largest where nothing is traded but would gain, if that is more. Each (n_agents,).
     """
     squares, worst = np.zeros(layout.start.size - 1), np.zeros(layout.start.size - 1)
     for n in range(squares.size):
+        disputed, traded = 0.0, 0.0
         for h in range(layout.start[n], layout.start[n + 1]):
-            own, heard = talk.price[h], at_partner[1][h]
+            own, heard, power = talk.price[h], at_partner[1][h], talk.power[h]
             gap = own - heard
             squares[n] += gap**2
-            if talk.power[h] == 0.0 and at_partner[0][h] == 0.0:
-                gap = min(0.0, layout.sign[h] * gap)
-            scale = min(spread, max(0.5 * abs(own + heard), _CHEAP * spread))
-            worst[n] = max(worst[n], abs(gap) / scale)
+            relative = gap / min(spread, max(0.5 * abs(own + heard), _CHEAP * spread))
+            if power > 0.0:
+                disputed += power * abs(relative)
+                traded += power
+            elif at_partner[0][h] == 0.0:
+                worst[n] = max(worst[n], -layout.sign[h] * relative)
+        if traded > 0.0:
+            worst[n] = max(worst[n], disputed / traded)
     return squares, worst
 
 
@@ -319,8 +324,8 @@ def residuals(
 ) -> tuple[float, float]:
     """Relative differences between the two sides' powers and between their prices.
 
-    Of prices as of powers it is the root mean square, by the spread of prices, or a tenth of the worst, by the price
-    of the trade itself. `at_partner` has the partners' present powers and prices.
+    Of prices as of powers it is the root mean square, by the spread of prices, or a tenth of the worst agent's, by the
+    prices of its own trades. `at_partner` has the partners' present powers and prices.
     """
     primal = powers_apart(costs, layout, talk.power, at_partner[0], rule.power)
     squares, worst = prices_apart(layout, talk, at_partner, rule.price)

@@ -10,7 +10,13 @@ Here a round is one compiled step over all peers (round fidelity, `peerwatt.mark
 
 **Stopping.** When both residuals, the differences of powers and of prices between the two sides of all pairs, are
 at the tolerance or below. Every peer's optimality conditions hold for its own proposals, so that these two are all
-that is missing to the equilibrium.
+that is missing to the equilibrium. A residual is the root mean square over all pairs, or a tenth of the worst agent's
+by its own trades and prices if that is more: with the tolerance of 1e-4 nobody's power and no agent's prices are off
+by more than 1e-3, whatever others trade or would pay.
+
+**Nearly balanced.** Where supply and demand differ by next to nothing and costs are flat, prices that all agree on
+move to the costs of the side that falls short as slowly as that difference is small. When time is up, prices agree and
+powers are less than one percent apart, what has been agreed is traded, and the message says how far powers are apart.
 
 **Penalty.** A pair's rho is a third of the spread of prices per power that the pair can trade; all penalties are
 multiplied when one residual lags behind the other, after 64 rounds, 128, 256 and so on.
@@ -37,7 +43,7 @@ from peerwatt.market.sides import Sides
 __all__ = ["Negotiated", "Negotiating", "agreed_clearing", "negotiate"]
 
 _DOUBT = 1000  # rounds after which bounds are suspected that cannot be met
-_APART = 1e-3  # share of the highest price that prices may be off without a word
+_APART = 2e-3  # share of its price that a trade may be off without a word: the agents' mean is within half of it
 _MISSED = 1e-6  # share of an agent's size by which the result may miss its bounds
 _SMALL = 1e-6  # share of an agent's size that trades too small to be any may add up to
 
@@ -90,30 +96,30 @@ def negotiate(
     if not (agreed or at_rest):
         failed = _infeasible(book)
         agreed = failed is None and table.play(settings.max_rounds)
-    if not (agreed or failed):
+    if not (agreed or failed or table.nearly_agreed()):
         failed = failed_clearing(Status.NOT_CONVERGED, book.n_agents, message=table.progress())
     proposed = (table.p_mw, table.price_eur_per_mwh, table.agent_price_eur_per_mwh.copy())
     clearing = failed or agreed_clearing(book, sides, *proposed)
     if clearing.status is Status.OPTIMAL:
-        clearing = replace(clearing, message=_disagreement(book, clearing))
+        clearing = replace(clearing, message=_disagreement(book, clearing) if agreed else table.progress())
     clearing = replace(clearing, iterations=table.rounds, convergence=table.convergence())
     return Negotiated(clearing, table.state())
 
 
 def _disagreement(book: QuadraticBook, clearing: Clearing) -> str:
-    """How far prices at the margin are apart; empty where that is little of the price.
-
-    Residuals are measured by the spread of all prices, which one high price widens for everybody.
-    """
+    """How far prices at the margin are apart; empty where that is little of the price."""
     from peerwatt.market.optimality import optimality_gap
 
-    price = clearing.trades.price_eur_per_mwh
-    if not price.size:
+    price = np.abs(clearing.trades.price_eur_per_mwh)
+    apart = optimality_gap(book, clearing).price_eur_per_mwh
+    off = apart > _APART * price
+    if not off.any():
         return ""
-    apart = float(optimality_gap(book, clearing).price_eur_per_mwh.max())
-    if apart <= _APART * float(np.abs(price).max()):
-        return ""
-    return f"prices are {apart:.3g} EUR/MWh off what trades are worth to their parties; a smaller tolerance helps"
+    worst = int(np.argmax(np.where(off, apart, 0.0)))
+    return (
+        f"prices are up to {apart[worst]:.3g} EUR/MWh off what trades are worth to their parties, "
+        f"{price[worst]:.3g} EUR/MWh; a smaller tolerance helps"
+    )
 
 
 def _infeasible(book: QuadraticBook) -> Clearing | None:

@@ -20,10 +20,11 @@ from peerwatt.market.sides import MarketScale, Sides
 if TYPE_CHECKING:
     from peerwatt.market.consensus import Talk
 
-__all__ = ["NegotiationState", "Settings", "Table"]
+__all__ = ["NegotiationState", "Settings", "Table", "nearly_agreed", "progress"]
 
 _BALANCE_AT = 64  # round after which the penalty is changed for the first time
 _ALIKE = 20.0  # times the tolerance: how little costs may have moved for the last penalty to suit
+_NEARLY = 1e-2  # share of all proposed power that may be without a partner's word when time is up
 _PERFECT = Communication()
 
 
@@ -163,6 +164,12 @@ class Table:
             max(self._record.primal[last], self._record.dual[last]) <= self._settings.tolerance
         )
 
+    def nearly_agreed(self) -> bool:
+        """Whether prices are agreed on and powers all but that, see `nearly_agreed`."""
+        dual = float(self._record.dual[self.rounds - 1])
+        spoken = not self._silent.any()
+        return spoken and nearly_agreed(self._sides, self._talk.power, dual, self._settings.tolerance)
+
     @property
     def p_mw(self) -> FloatArray:
         """Mean of both sides' powers; (n_pairs,)."""
@@ -183,10 +190,10 @@ class Table:
         return self._talk.value
 
     def progress(self) -> str:
-        """Rounds and residuals, for a message."""
+        """Rounds, residuals and how far powers are apart, for a message."""
         last, tolerance = self.rounds - 1, self._settings.tolerance
         primal, dual = self._record.primal[last], self._record.dual[last]
-        return f"residuals primal {primal:.1e}, dual {dual:.1e} after {self.rounds} rounds; wanted {tolerance:.1e}"
+        return progress(self._sides, self._talk.power, (primal, dual), self.rounds, tolerance)
 
     def convergence(self) -> Convergence:
         """Record of all rounds."""
@@ -203,6 +210,33 @@ class Table:
         """Where the negotiation stands."""
         talk = self._talk
         return NegotiationState(self._sides, talk.power, talk.price, talk.value, talk.penalty)
+
+
+def powers_missing(sides: Sides, p_mw: FloatArray) -> float:
+    """Share of what the sides propose, (n_sides,) in MW, that their partners do not; 0 where nobody trades."""
+    proposed = float(p_mw.sum())
+    return float(np.abs(p_mw - p_mw[sides.mate]).sum()) / proposed if proposed > 0.0 else 0.0
+
+
+def nearly_agreed(sides: Sides, p_mw: FloatArray, dual: float, tolerance: float) -> bool:
+    """Whether what has been agreed is worth trading when time is up: prices agree, powers are little apart.
+
+    Args:
+        sides: who may trade with whom.
+        p_mw: power that each side proposes. (n_sides,)
+        dual: residual of prices.
+        tolerance: what it is to be at most.
+    """
+    return dual <= tolerance and bool(p_mw.any()) and powers_missing(sides, p_mw) <= _NEARLY
+
+
+def progress(sides: Sides, p_mw: FloatArray, residuals: tuple[float, float], rounds: int, tolerance: float) -> str:
+    """Rounds, residuals and how far powers are apart, for a message."""
+    primal, dual = residuals
+    return (
+        f"residuals primal {primal:.1e}, dual {dual:.1e} after {rounds} rounds; wanted {tolerance:.1e}; "
+        f"powers are {powers_missing(sides, p_mw):.2%} apart"
+    )
 
 
 def _opening(book: QuadraticBook, sides: Sides, scale: MarketScale) -> Talk:

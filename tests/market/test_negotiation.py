@@ -253,15 +253,57 @@ def test_sides_laid_out_like_those_of_an_earlier_book_are_the_same(seed: int) ->
             assert np.array_equal(getattr(anew, field.name), getattr(again, field.name))
 
 
-def test_prices_that_one_high_price_left_apart_are_told() -> None:
+@MECHANISMS
+@pytest.mark.parametrize("high", [300.0, 1e5, 1e6])
+def test_one_high_price_does_not_loosen_the_market_of_the_others(mechanism: object, high: float) -> None:
     p_min, p_max = [0.0, 0.0, -0.003, -0.002, -0.002], [0.004, 0.004, 0.0, 0.0, 0.0]
-    seller, buyer = all_pairs(p_min, p_max)
-    free = np.zeros(seller.size)
-    curves = [2000.0, 2000.0, 3000.0, 3000.0, 3000.0], [40.0, 60.0, 100_000.0, 90.0, 75.0]
-    book = QuadraticBook(p_min, p_max, *curves, seller, buyer, free, free, 1.0)
-    rough, fine = admm(book), admm(book, tolerance=1e-8)
-    off = np.abs(rough.trades.price_eur_per_mwh - 66.0).max()  # pv2's 60 + 2000 x 0.003
-    assert off > 1.0
-    assert "EUR/MWh off" in rough.message
-    assert fine.trades.price_eur_per_mwh == pytest.approx(66.0, abs=1e-3)
-    assert fine.message == ""
+    book = market(p_min, p_max, [2000.0, 2000.0, 3000.0, 3000.0, 3000.0], [40.0, 60.0, high, 90.0, 75.0])
+    result = mechanism(book)  # type: ignore[operator]
+    # all three buyers take all they can: pv1 its 0.004, pv2 the other 0.003 at 60 + 2000 x 0.003
+    assert result.p_mw == pytest.approx([0.004, 0.003, -0.003, -0.002, -0.002], rel=1e-3)
+    assert result.trades.price_eur_per_mwh == pytest.approx(66.0, rel=1e-3)
+    assert result.message == ""
+
+
+@pytest.mark.parametrize("large", [1.0, 100.0])
+def test_one_large_trade_does_not_loosen_the_power_of_the_others(large: float) -> None:
+    # the factory of `large` MW has a plant of its own size; h1 and h2 share what pv has at equal marginal value
+    p_min, p_max = [0.0, 0.0, -large, -0.002, -0.002], [large, 0.003, 0.0, 0.0, 0.0]
+    seller, buyer = np.array([0, 1, 1]), np.array([2, 3, 4])
+    free = np.zeros(3)
+    curves = [1.0, 0.0, 1.0, 20000.0, 20000.0], [50.0, 40.0, 200.0, 110.0, 100.0]
+    result = admm(QuadraticBook(p_min, p_max, *curves, seller, buyer, free, free, 1.0))
+    # 110 - 2e4 x = 100 - 2e4 (0.003 - x)  ->  x = 0.00175 at 75
+    assert result.p_mw[[1, 3, 4]] == pytest.approx([0.003, -0.00175, -0.00125], rel=2e-3)
+    assert result.agent_price_eur_per_mwh[[3, 4]] == pytest.approx([75.0, 75.0], rel=2e-3)
+
+
+def nearly_balanced(short: float) -> QuadraticBook:
+    """Ten sellers at 80 and thirty buyers at 300 EUR/MWh who want a little more than there is."""
+    rng = np.random.default_rng(0)
+    sold, bought = rng.uniform(5e-3, 1e-2, 10), rng.uniform(1e-4, 1e-3, 30)
+    bought *= sold.sum() * (1.0 + short) / bought.sum()
+    none = [0.0] * 40
+    low, high = np.r_[np.zeros(10), -bought], np.r_[sold, np.zeros(30)]
+    return market(low.tolist(), high.tolist(), none, [80.0] * 10 + [300.0] * 30)
+
+
+@pytest.mark.parametrize("short", [0.0, 1e-5, 1e-3, 5e-3])
+def test_a_market_that_is_almost_balanced_trades_all_there_is(short: float) -> None:
+    book = nearly_balanced(short)
+    for options in ({}, {"max_rounds": 128}):  # time is up while prices that all agree on still move
+        result = admm(book, **options)  # type: ignore[arg-type]
+        assert result.status is Status.OPTIMAL, result.message
+        assert result.trades.volume_mw == pytest.approx(book.p_max_mw.sum(), rel=1e-3)
+        assert_sound(book, result)
+
+
+def test_what_is_traded_short_of_an_agreement_says_how_far_off() -> None:
+    fixed = Settings(adaptive=False, max_rounds=200)
+    result = negotiate(nearly_balanced(5e-3), settings=fixed).clearing
+    assert result.status is Status.OPTIMAL
+    assert "after 200 rounds" in result.message
+    assert "apart" in result.message
+    far = negotiate(nearly_balanced(0.05), settings=replace(fixed, max_rounds=20)).clearing
+    assert far.status is Status.NOT_CONVERGED
+    assert not len(far.trades)
