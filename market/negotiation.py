@@ -44,6 +44,7 @@ __all__ = ["Negotiated", "Negotiating", "agreed_clearing", "negotiate"]
 
 _DOUBT = 1000  # rounds after which bounds are suspected that cannot be met
 _APART = 2e-3  # share of its price that a trade may be off without a word: the agents' mean is within half of it
+_CHEAP = 1e-2  # share of the highest price by which a price is measured at least
 _MISSED = 1e-6  # share of an agent's size by which the result may miss its bounds
 _SMALL = 1e-6  # share of an agent's size that trades too small to be any may add up to
 
@@ -112,7 +113,7 @@ def _disagreement(book: QuadraticBook, clearing: Clearing) -> str:
 
     price = np.abs(clearing.trades.price_eur_per_mwh)
     apart = optimality_gap(book, clearing).price_eur_per_mwh
-    off = apart > _APART * price
+    off = apart > _APART * np.maximum(price, _CHEAP * price.max())
     if not off.any():
         return ""
     worst = int(np.argmax(np.where(off, apart, 0.0)))

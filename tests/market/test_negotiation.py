@@ -263,6 +263,8 @@ def test_one_high_price_does_not_loosen_the_market_of_the_others(mechanism: obje
     assert result.p_mw == pytest.approx([0.004, 0.003, -0.003, -0.002, -0.002], rel=1e-3)
     assert result.trades.price_eur_per_mwh == pytest.approx(66.0, rel=1e-3)
     assert result.message == ""
+    rough = mechanism(book, tolerance=0.05)  # type: ignore[operator]
+    assert "EUR/MWh off" in rough.message
 
 
 @pytest.mark.parametrize("large", [1.0, 100.0])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from peerwatt.agents.messages import Batch, ClearingNotice, ProposedTrades
 from peerwatt.agents.proposals import Closing, Enrolment, Introduction, TradeProposal, TradeReport
 from peerwatt.errors import ScenarioError
+from peerwatt.grid.cases import case_from_net
 from peerwatt.market.bilateral import bilateral
 from peerwatt.market.book import QuadraticBook, all_pairs
 from peerwatt.market.clearing import Clearing, Status
@@ -23,7 +25,7 @@ from peerwatt.sim.clock import Clock
 from peerwatt.sim.model import Simulation
 from peerwatt.sim.period import PeriodResult
 from peerwatt.sim.results import Results
-from tests.scenarios import small_case, small_scenario
+from tests.scenarios import START, STEP_S, feeder, small_case, small_scenario
 
 PERIODS = 5
 FEE = 10.0
@@ -129,6 +131,29 @@ def test_a_gate_that_closes_before_they_agree_leaves_everybody_with_the_supplier
             assert ("residuals" in clearing.message) is proposed
     statuses = {clearing_of(result).status for result in run(fidelity, communication__latency_s=latency)}
     assert Status.NOT_CONVERGED in statuses
+
+
+@pytest.mark.parametrize("fidelity", ["message", "round"])
+@pytest.mark.parametrize("short", [-0.003, 0.003])
+def test_an_almost_balanced_market_trades_what_is_agreed_when_the_gate_closes(fidelity: str, short: float) -> None:
+    net = feeder(4)
+    net.storage = net.storage.iloc[:0]
+    demand, surplus = [0.003, 0.001, 0.002], 0.005 * (1.0 - short)
+    columns = {f"load.load {i}.p_mw": [p, p] for i, p in zip((1, 2, 3), demand, strict=True)}
+    time = pd.date_range(START, periods=2, freq=f"{STEP_S}s")
+    table = pd.DataFrame({"time": time, **columns, "sgen.pv 2.p_mw": [0.001 + surplus] * 2})
+    changes = {"market__mechanism": "admm", "population__strategies": {"truthful": 1.0}}
+    exact = {"forecast__load_error": 0.0, "forecast__generation_error": 0.0}
+    scenario = small_scenario(1, communication__fidelity=fidelity, **changes, **exact)
+    with Simulation(scenario, case=case_from_net(net, profiles=table, name="balanced")) as simulation:
+        simulation.step()
+        result = simulation.last
+    assert result is not None
+    clearing = clearing_of(result)
+    assert clearing.status is Status.OPTIMAL, clearing.message
+    assert "powers are 0." in clearing.message  # flat costs: prices have not come to either side's in time
+    assert result.trades.volume_mw == pytest.approx(min(0.005, surplus), rel=1e-6)
+    assert ((result.trades.price_eur_per_mwh >= 80.0) & (result.trades.price_eur_per_mwh <= 300.0)).all()
 
 
 class Spy:
