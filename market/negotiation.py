@@ -113,7 +113,7 @@ def _disagreement(book: QuadraticBook, clearing: Clearing) -> str:
 
     price = np.abs(clearing.trades.price_eur_per_mwh)
     apart = optimality_gap(book, clearing).price_eur_per_mwh
-    off = apart > _APART * np.maximum(price, _CHEAP * price.max())
+    off = apart > _APART * np.maximum(price, _CHEAP * price.max(initial=0.0))
     if not off.any():
         return ""
     worst = int(np.argmax(np.where(off, apart, 0.0)))

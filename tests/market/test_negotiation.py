@@ -309,3 +309,10 @@ def test_what_is_traded_short_of_an_agreement_says_how_far_off() -> None:
     far = negotiate(nearly_balanced(0.05), settings=replace(fixed, max_rounds=20)).clearing
     assert far.status is Status.NOT_CONVERGED
     assert not len(far.trades)
+
+
+@MECHANISMS
+def test_a_market_in_which_nothing_is_worth_trading_ends_without_a_trade(mechanism: object) -> None:
+    book = market([0.0, -1e-3], [1e-3, 0.0], [0.0, 0.0], [300.0, 80.0])
+    result = mechanism(book)  # type: ignore[operator]
+    assert (result.status, len(result.trades), result.message) == (Status.OPTIMAL, 0, "")
