@@ -9,6 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from peerwatt.agents.devices import CURTAIL, N_PRODUCTS, RAISE, REDUCE, Outlook
+from peerwatt.agents.directive import Directive
+from peerwatt.agents.flexibility import Position
+from peerwatt.agents.settings import TariffSettings
+from peerwatt.sim.metered import Metered
 from peerwatt.sim.results import Results
 from tests.audit import DESIGNS, audited
 
@@ -77,3 +82,25 @@ def test_added_consumption_is_worth_what_was_bid_for_it_and_reduced_what_it_cost
     worth = -moved * (marginal + moved * slope / 2.0) - 300.0 * reduced
     assert (moved.abs() > 1e-6).any()
     assert apart(rows.utility_eur, worth) < 1e-9
+
+
+def test_orders_activations_and_own_choice_by_hand() -> None:
+    """Two peers use 2 of 5 MW that they generate, could use 1 more, and are in a half hour; the second is steered."""
+    both = np.ones(2)
+    outlook = Outlook(-2.0 * both, 0.0 * both, 5.0 * both, 0.0 * both, -both, 0.0 * both)
+    position = Position(3.0 * both, 2.0 * both, both, both > 0.0, 220.0 * both, 80.0 * both, np.array([False, True]))
+    directive, activated = Directive.none(2), np.zeros((2, N_PRODUCTS))
+    directive.p_mw[0, [REDUCE, CURTAIL]] = 0.5, 0.25
+    directive.released_mw[0] = 0.25
+    activated[0, RAISE] = 0.2
+    activated[1, CURTAIL] = 0.5
+    tariff = TariffSettings(supply_eur_per_mwh=300.0, feed_in_eur_per_mwh=80.0)
+    found = Metered.of(outlook, position, 0.0 * both, np.array([0.75, 0.25]), activated, directive, tariff, 0.5)
+    # Of 1 MW that it would use more alone, the first gives up 0.75 to trade, of which 0.25 need not be generated.
+    assert found.p_load_mw == pytest.approx([2.0 + 1.0 - 0.5 + 0.2 - 0.5, 2.0])
+    # The second leaves 0.75 unused by itself: that is not curtailed for anybody.
+    assert found.p_generation_mw == pytest.approx([5.0 - 0.25, 5.0 - 0.75 - 0.5])
+    assert found.p_curtailed_mw == pytest.approx([0.25, 0.5])
+    moved = 0.75 - 0.25 - 0.2
+    assert found.utility_eur[0] == pytest.approx(-0.5 * (80.0 * moved + 110.0 * moved**2 + 300.0 * 0.5))
+    assert found.reference_payment_eur == pytest.approx([-2.0 * 80.0 * 0.5] * 2)
