@@ -102,13 +102,14 @@ def welfare(t: Tables) -> float:
     paid = t.signal[(t.signal.seller_cost_eur_per_mwh != 0.0) | (t.signal.buyer_cost_eur_per_mwh != 0.0)]
     stale = set(unheard) if len(paid) else set()  # some have bid by incentives of before, which are in no table
     gain = t.at("period", "p2p").set_index("period").social_welfare_eur[list(stale)].sum() / t.h
-    for (period, name), steps in t.bid[~t.bid.period.isin(stale)].groupby(["period", "agent"]):
-        trades = t.energy[t.energy.period == period]
-        sold, bought = trades.p_mw[trades.seller == name].sum(), trades.p_mw[trades.buyer == name].sum()
-        if sold or bought:
-            gain -= cheapest(steps, sold - bought)
+    sold = t.energy.groupby(["period", "seller"]).p_mw.sum().to_dict()
+    bought = t.energy.groupby(["period", "buyer"]).p_mw.sum().to_dict()
+    for peer, steps in t.bid[~t.bid.period.isin(stale)].groupby(["period", "agent"]):
+        net = sold.get(peer, 0.0) - bought.get(peer, 0.0)
+        if net:
+            gain -= cheapest(steps, net)
         if "p2p market" in set(steps.market):  # a mediator is told limits with the fee already taken off
-            gain -= t.tariff["network_fee_eur_per_mwh"] * bought
+            gain -= t.tariff["network_fee_eur_per_mwh"] * bought.get(peer, 0.0)
     return gain
 
 
